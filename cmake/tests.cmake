@@ -1,0 +1,34 @@
+# What ctest runs: unit tests, and a short deterministic run of every fuzz target and benchmark.
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+# nmrfuzz_add_test(FOLDER): FOLDER's *_test.cpp become one program, "mocks/nmr" -> build/tests/mocks_nmr_test.
+function(nmrfuzz_add_test folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*_test.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  string(REPLACE "/" "_" name "${folder}_test")
+  nmrfuzz_add_program(${name} "" ${sources})
+  target_link_libraries(${name} PRIVATE GTest::gmock GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  # PRE_TEST: a program that crashes at its start is a failed test, not a failed build.
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${folder}."
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES TIMEOUT 300)
+endfunction()
+
+# Replays the seeds in corpus/inputs/TARGET, then fuzzes a little from them, always the same way.
+function(nmrfuzz_add_fuzzer_smoke name)
+  string(REGEX REPLACE "_fuzzer$" "" short ${name})
+  add_test(NAME fuzz.smoke.${short}
+    COMMAND bash ${PROJECT_SOURCE_DIR}/cmake/fuzzer_smoke.sh $<TARGET_FILE:${name}> ${PROJECT_SOURCE_DIR}/corpus/inputs/${short}
+    WORKING_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  set_tests_properties(fuzz.smoke.${short} PROPERTIES TIMEOUT 300)
+endfunction()
+
+function(nmrfuzz_add_benchmark_smoke)
+  if(TARGET nmrfuzz-bench)
+    add_test(NAME stress.smoke.bench COMMAND nmrfuzz-bench --benchmark_min_time=0.001)
+    set_tests_properties(stress.smoke.bench PROPERTIES TIMEOUT 300)
+  endif()
+endfunction()
