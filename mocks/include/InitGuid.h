@@ -1,0 +1,2 @@
+// InitGuid.h - forwards to initguid.h: Windows does not tell letter cases apart.
+#include <initguid.h>

@@ -1,0 +1,2 @@
+// Intrin.h - forwards to intrin.h: Windows does not tell letter cases apart.
+#include <intrin.h>

@@ -1,0 +1,2 @@
+// NetIoDdk.h - forwards to netioddk.h: Windows does not tell letter cases apart.
+#include <netioddk.h>

@@ -1,0 +1,2 @@
+// NtDef.h - forwards to ntdef.h: Windows does not tell letter cases apart.
+#include <ntdef.h>

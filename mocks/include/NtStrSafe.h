@@ -1,0 +1,2 @@
+// NtStrSafe.h - forwards to ntstrsafe.h: Windows does not tell letter cases apart.
+#include <ntstrsafe.h>

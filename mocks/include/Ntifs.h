@@ -1,0 +1,2 @@
+// Ntifs.h - forwards to ntifs.h: Windows does not tell letter cases apart.
+#include <ntifs.h>

@@ -1,0 +1,2 @@
+// Wdm.h - forwards to wdm.h: Windows does not tell letter cases apart.
+#include <wdm.h>

@@ -1,0 +1,2 @@
+// bugcodes.h - the WDK name of the bug check codes.
+#include "nmrfuzz/bug_codes.h"

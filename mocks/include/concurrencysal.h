@@ -1,0 +1,2 @@
+// concurrencysal.h - the WDK name of source annotations; here all of them are nothing.
+#include "nmrfuzz/sal.h"

@@ -1,0 +1,2 @@
+// intrin.h - the WDK name of compiler intrinsics. Stands in front of the compiler's own, which is for Windows targets.
+#include "nmrfuzz/intrinsics.h"

@@ -1,0 +1,156 @@
+// interlocked_names.h - the Acquire, Release and NoFence names, and the compiler's _Interlocked names, all as other
+// names of the functions in interlocked.h (which are at least as strong).
+// Sources: documentation pages "InterlockedIncrementNoFence", "InterlockedIncrementAcquire", "Compiler intrinsics".
+#ifndef NMRFUZZ_INTERLOCKED_NAMES_H
+#define NMRFUZZ_INTERLOCKED_NAMES_H
+
+#define InterlockedIncrementAcquire InterlockedIncrement
+#define InterlockedIncrementRelease InterlockedIncrement
+#define InterlockedIncrementNoFence InterlockedIncrement
+#define InterlockedIncrementAcquire64 InterlockedIncrement64
+#define InterlockedIncrementRelease64 InterlockedIncrement64
+#define InterlockedIncrementNoFence64 InterlockedIncrement64
+#define InterlockedDecrementAcquire InterlockedDecrement
+#define InterlockedDecrementRelease InterlockedDecrement
+#define InterlockedDecrementNoFence InterlockedDecrement
+#define InterlockedDecrementAcquire64 InterlockedDecrement64
+#define InterlockedDecrementRelease64 InterlockedDecrement64
+#define InterlockedDecrementNoFence64 InterlockedDecrement64
+#define InterlockedExchangeAcquire InterlockedExchange
+#define InterlockedExchangeRelease InterlockedExchange
+#define InterlockedExchangeNoFence InterlockedExchange
+#define InterlockedExchangeAcquire64 InterlockedExchange64
+#define InterlockedExchangeRelease64 InterlockedExchange64
+#define InterlockedExchangeNoFence64 InterlockedExchange64
+#define InterlockedCompareExchangeAcquire InterlockedCompareExchange
+#define InterlockedCompareExchangeRelease InterlockedCompareExchange
+#define InterlockedCompareExchangeNoFence InterlockedCompareExchange
+#define InterlockedCompareExchangeAcquire64 InterlockedCompareExchange64
+#define InterlockedCompareExchangeRelease64 InterlockedCompareExchange64
+#define InterlockedCompareExchangeNoFence64 InterlockedCompareExchange64
+#define InterlockedExchangeAddAcquire InterlockedExchangeAdd
+#define InterlockedExchangeAddRelease InterlockedExchangeAdd
+#define InterlockedExchangeAddNoFence InterlockedExchangeAdd
+#define InterlockedExchangeAddAcquire64 InterlockedExchangeAdd64
+#define InterlockedExchangeAddRelease64 InterlockedExchangeAdd64
+#define InterlockedExchangeAddNoFence64 InterlockedExchangeAdd64
+#define InterlockedAddAcquire InterlockedAdd
+#define InterlockedAddRelease InterlockedAdd
+#define InterlockedAddNoFence InterlockedAdd
+#define InterlockedAddAcquire64 InterlockedAdd64
+#define InterlockedAddRelease64 InterlockedAdd64
+#define InterlockedAddNoFence64 InterlockedAdd64
+#define InterlockedAndAcquire InterlockedAnd
+#define InterlockedAndRelease InterlockedAnd
+#define InterlockedAndNoFence InterlockedAnd
+#define InterlockedAndAcquire64 InterlockedAnd64
+#define InterlockedAndRelease64 InterlockedAnd64
+#define InterlockedAndNoFence64 InterlockedAnd64
+#define InterlockedOrAcquire InterlockedOr
+#define InterlockedOrRelease InterlockedOr
+#define InterlockedOrNoFence InterlockedOr
+#define InterlockedOrAcquire64 InterlockedOr64
+#define InterlockedOrRelease64 InterlockedOr64
+#define InterlockedOrNoFence64 InterlockedOr64
+#define InterlockedXorAcquire InterlockedXor
+#define InterlockedXorRelease InterlockedXor
+#define InterlockedXorNoFence InterlockedXor
+#define InterlockedXorAcquire64 InterlockedXor64
+#define InterlockedXorRelease64 InterlockedXor64
+#define InterlockedXorNoFence64 InterlockedXor64
+
+#define InterlockedIncrementAcquire16 InterlockedIncrement16
+#define InterlockedIncrementRelease16 InterlockedIncrement16
+#define InterlockedIncrementNoFence16 InterlockedIncrement16
+#define InterlockedDecrementAcquire16 InterlockedDecrement16
+#define InterlockedDecrementRelease16 InterlockedDecrement16
+#define InterlockedDecrementNoFence16 InterlockedDecrement16
+#define InterlockedExchangeAcquire16 InterlockedExchange16
+#define InterlockedExchangeRelease16 InterlockedExchange16
+#define InterlockedExchangeNoFence16 InterlockedExchange16
+#define InterlockedCompareExchangeAcquire16 InterlockedCompareExchange16
+#define InterlockedCompareExchangeRelease16 InterlockedCompareExchange16
+#define InterlockedCompareExchangeNoFence16 InterlockedCompareExchange16
+#define InterlockedExchangeAddAcquire16 InterlockedExchangeAdd16
+#define InterlockedExchangeAddRelease16 InterlockedExchangeAdd16
+#define InterlockedExchangeAddNoFence16 InterlockedExchangeAdd16
+#define InterlockedAndAcquire16 InterlockedAnd16
+#define InterlockedAndRelease16 InterlockedAnd16
+#define InterlockedAndNoFence16 InterlockedAnd16
+#define InterlockedOrAcquire16 InterlockedOr16
+#define InterlockedOrRelease16 InterlockedOr16
+#define InterlockedOrNoFence16 InterlockedOr16
+#define InterlockedXorAcquire16 InterlockedXor16
+#define InterlockedXorRelease16 InterlockedXor16
+#define InterlockedXorNoFence16 InterlockedXor16
+
+#define InterlockedExchangePointerAcquire InterlockedExchangePointer
+#define InterlockedExchangePointerRelease InterlockedExchangePointer
+#define InterlockedExchangePointerNoFence InterlockedExchangePointer
+#define InterlockedCompareExchangePointerAcquire InterlockedCompareExchangePointer
+#define InterlockedCompareExchangePointerRelease InterlockedCompareExchangePointer
+#define InterlockedCompareExchangePointerNoFence InterlockedCompareExchangePointer
+#define InterlockedAndAffinity(p, v) ((KAFFINITY)InterlockedAnd64((LONG64 volatile *)(p), (LONG64)(v)))
+#define InterlockedOrAffinity(p, v) ((KAFFINITY)InterlockedOr64((LONG64 volatile *)(p), (LONG64)(v)))
+
+#define ReadLongPtrAcquire ReadAcquire64
+#define ReadLongPtrNoFence ReadNoFence64
+#define ReadLongPtrRaw ReadNoFence64
+#define WriteLongPtrRelease WriteRelease64
+#define WriteLongPtrNoFence WriteNoFence64
+#define WriteLongPtrRaw WriteNoFence64
+#define ReadULongPtrAcquire ReadULong64Acquire
+#define ReadULongPtrNoFence ReadULong64NoFence
+#define ReadULongPtrRaw ReadULong64Raw
+#define WriteULongPtrRelease WriteULong64Release
+#define WriteULongPtrNoFence WriteULong64NoFence
+#define WriteULongPtrRaw WriteULong64Raw
+#define ReadSizeTAcquire ReadULong64Acquire
+#define ReadSizeTNoFence ReadULong64NoFence
+#define ReadSizeTRaw ReadULong64Raw
+#define WriteSizeTRelease WriteULong64Release
+#define WriteSizeTNoFence WriteULong64NoFence
+#define WriteSizeTRaw WriteULong64Raw
+
+#ifndef NMRFUZZ_MOCK
+#define _InterlockedIncrement InterlockedIncrement
+#define _InterlockedIncrement64 InterlockedIncrement64
+#define _InterlockedDecrement InterlockedDecrement
+#define _InterlockedDecrement64 InterlockedDecrement64
+#define _InterlockedExchange InterlockedExchange
+#define _InterlockedExchange64 InterlockedExchange64
+#define _InterlockedCompareExchange InterlockedCompareExchange
+#define _InterlockedCompareExchange64 InterlockedCompareExchange64
+#define _InterlockedExchangeAdd InterlockedExchangeAdd
+#define _InterlockedExchangeAdd64 InterlockedExchangeAdd64
+#define _InterlockedAdd InterlockedAdd
+#define _InterlockedAdd64 InterlockedAdd64
+#define _InterlockedAnd InterlockedAnd
+#define _InterlockedAnd64 InterlockedAnd64
+#define _InterlockedOr InterlockedOr
+#define _InterlockedOr64 InterlockedOr64
+#define _InterlockedXor InterlockedXor
+#define _InterlockedXor64 InterlockedXor64
+#define _InterlockedIncrement16 InterlockedIncrement16
+#define _InterlockedDecrement16 InterlockedDecrement16
+#define _InterlockedExchange16 InterlockedExchange16
+#define _InterlockedCompareExchange16 InterlockedCompareExchange16
+#define _InterlockedExchangeAdd16 InterlockedExchangeAdd16
+#define _InterlockedAnd16 InterlockedAnd16
+#define _InterlockedOr16 InterlockedOr16
+#define _InterlockedXor16 InterlockedXor16
+#define _InterlockedExchange8 InterlockedExchange8
+#define _InterlockedCompareExchange8 InterlockedCompareExchange8
+#define _InterlockedExchangeAdd8 InterlockedExchangeAdd8
+#define _InterlockedAnd8 InterlockedAnd8
+#define _InterlockedOr8 InterlockedOr8
+#define _InterlockedXor8 InterlockedXor8
+#define _InterlockedExchangePointer InterlockedExchangePointer
+#define _InterlockedCompareExchangePointer InterlockedCompareExchangePointer
+#define _interlockedbittestandset InterlockedBitTestAndSet
+#define _interlockedbittestandset64 InterlockedBitTestAndSet64
+#define _interlockedbittestandreset InterlockedBitTestAndReset
+#define _interlockedbittestandreset64 InterlockedBitTestAndReset64
+#endif
+
+#endif

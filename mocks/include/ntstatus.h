@@ -1,0 +1,2 @@
+// ntstatus.h - the WDK name of the status values.
+#include "nmrfuzz/status.h"

@@ -1,0 +1,3 @@
+// ntstrsafe.h - the WDK name of the safe string functions.
+#include "nmrfuzz/sal.h"
+#include "nmrfuzz/safe_string.h"

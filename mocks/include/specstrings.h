@@ -1,0 +1,2 @@
+// specstrings.h - the WDK name of source annotations; here all of them are nothing.
+#include "nmrfuzz/sal.h"

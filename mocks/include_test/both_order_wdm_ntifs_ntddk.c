@@ -1,0 +1,16 @@
+// both_order_wdm_ntifs_ntddk.c - include order wdm, ntifs, ntddk, then the registrar's headers and the others.
+// flags: -Wall -Wextra -Werror
+#include <wdm.h>
+#include <ntifs.h>
+#include <ntddk.h>
+#include <netioddk.h>
+#include <ntstrsafe.h>
+#include <ntintsafe.h>
+#include <ntstatus.h>
+#include <stdint.h>
+#include <stdbool.h>
+
+C_ASSERT(sizeof(NPI_CLIENT_CHARACTERISTICS) == 72);
+#ifndef __cplusplus
+DRIVER_INITIALIZE DriverEntry;
+#endif
