@@ -1,0 +1,305 @@
+#include "schedule/scheduler.h"
+
+#include <cstdlib>
+
+namespace nmrfuzz::schedule {
+
+using trace::Event;
+using trace::EventKind;
+
+namespace {
+
+// ThreadSanitizer sees each fiber as a thread and no edge at a switch. Two addresses order executions among themselves:
+// one for "the execution starts", one for "it has ended"; a single one would also order the threads within it.
+#if defined(NMRFUZZ_FIBER_TSAN)
+char execution_start;
+char execution_end;
+void announce_start() { __tsan_release(&execution_start); }
+void observe_start() { __tsan_acquire(&execution_start); }
+void announce_end() { __tsan_release(&execution_end); }
+void observe_end() { __tsan_acquire(&execution_end); }
+#else
+void announce_start() {}
+void observe_start() {}
+void announce_end() {}
+void observe_end() {}
+#endif
+
+}  // namespace
+
+Scheduler::Scheduler(trace::Recorder& recorder, DecisionLog& decisions)
+    : recorder_(recorder), log_(decisions), threads_(new Thread[kThreadsMaximum]), pending_(new Operation[kThreadsMaximum]) {
+  free_numbers_.reserve(kThreadsMaximum);
+  idle_waiters_.reserve(kThreadsMaximum);
+  for (std::size_t number = 0; number < kThreadsMaximum; ++number) {
+    threads_[number].number = static_cast<ThreadNumber>(number);
+    threads_[number].scheduler = this;
+    threads_[number].runnable_position = Thread::kNotRunnable;
+  }
+  threads_[kClock].role = ThreadRole::kClock;
+  outside_.adopt_current_thread();
+}
+
+void Scheduler::reset(Strategy& strategy, std::uint64_t step_limit) {
+  strategy_ = &strategy;
+  uniform_bits_ = strategy.uniform_bits();
+  notify_ = strategy.wants_notifications();
+  step_limit_ = step_limit;
+  steps_ = 0;
+  log_.count = 0;
+  for (ThreadNumber number = 0; number < next_fresh_; ++number) {
+    Thread& thread = threads_[number];
+    thread.alive = false;
+    thread.runnable_position = Thread::kNotRunnable;
+    thread.irql = 0;
+  }
+  runnable_.count = 0;
+  free_numbers_.clear();
+  idle_waiters_.clear();
+  next_fresh_ = 1;
+  alive_ = 0;
+  now_ = 0;
+  early_ticks_left_ = kEarlyTicksMaximum;
+  timers_.reset();
+  current_ = &threads_[kClock];
+  on_stack_ = nullptr;
+}
+
+EndReason Scheduler::run() {
+  reason_ = EndReason::kAllEnded;
+  if (alive_ != 0) {
+    announce_start();
+    // The clock stands still until the first thread is on its stack: what a timer routine does may end the execution.
+    const bool clock_runs = threads_[kClock].runnable_position != Thread::kNotRunnable;
+    if (clock_runs) {
+      remove_runnable(threads_[kClock]);
+    }
+    current_ = &threads_[pick_next()];
+    if (clock_runs) {
+      add_runnable(threads_[kClock]);
+    }
+    on_stack_ = current_;
+    Fiber::switch_between(outside_, current_->fiber);
+    observe_end();
+  }
+  current_ = &threads_[kClock];
+  on_stack_ = nullptr;
+  return reason_;
+}
+
+ThreadNumber Scheduler::spawn(ThreadRole role, ThreadBody body, void* argument, std::uint8_t irql) {
+  ThreadNumber number = 0;
+  if (!free_numbers_.empty()) {
+    number = free_numbers_.back();
+    free_numbers_.pop_back();
+  } else if (next_fresh_ < kThreadsMaximum) {
+    number = next_fresh_++;
+  } else {
+    end(EndReason::kOutOfThreads);
+  }
+  Thread& thread = threads_[number];
+  thread.body = body;
+  thread.argument = argument;
+  thread.role = role;
+  thread.irql = irql;
+  thread.alive = true;
+  pending_[number] = {};
+  ++alive_;
+  if (!thread.parked) {
+    thread.fiber.start(&Scheduler::fiber_main, &thread);
+    thread.parked = true;
+  }
+  Event started = event(EventKind::kThreadStart);
+  started.object = number;
+  started.a = static_cast<std::uint64_t>(role);
+  write(started);
+  if (notify_) {
+    strategy_->on_started(number);
+  }
+  add_runnable(thread);
+  return number;
+}
+
+// The life of a fiber: one body after the other, parked in finish_current() in between, in this or a later execution.
+void Scheduler::fiber_main(void* argument) {
+  auto& self = *static_cast<Thread*>(argument);
+  for (;;) {
+    observe_start();
+    self.parked = false;
+    self.body(self.argument);
+    self.scheduler->finish_current();
+  }
+}
+
+[[gnu::always_inline]] inline void Scheduler::leave(EndReason reason) {
+  reason_ = reason;
+  Fiber::switch_between(on_stack_->fiber, outside_);
+}
+
+// Returns when the thread's number has been given to a new body.
+[[gnu::always_inline]] inline void Scheduler::finish_current() {
+  Thread& self = *current_;
+  write(event(EventKind::kThreadEnd));
+  announce_end();
+  self.alive = false;
+  self.parked = true;
+  remove_runnable(self);
+  free_numbers_.push_back(self.number);
+  if (--alive_ == 0) {
+    leave(EndReason::kAllEnded);
+    return;
+  }
+  // A timer routine in here may reuse this thread's number, and it may even be picked.
+  const ThreadNumber next = pick_next();
+  if (next != self.number) {
+    switch_to(threads_[next]);
+  }
+}
+
+void Scheduler::exit_thread() {
+  Thread& self = *current_;
+  write(event(EventKind::kThreadEnd));
+  announce_end();
+  self.alive = false;
+  remove_runnable(self);
+  // The number is not used again in this execution: its stack is still in use until the switch below.
+  if (--alive_ == 0) {
+    leave(EndReason::kAllEnded);
+  }
+  switch_to(threads_[pick_next()]);
+  std::abort();  // never resumed
+}
+
+void Scheduler::end(EndReason reason) {
+  if (on_stack_ == nullptr) {
+    std::abort();  // there is no execution to end: the harness spawned or armed too much beforehand
+  }
+  on_stack_->parked = false;
+  announce_end();
+  leave(reason);
+  std::abort();  // never resumed
+}
+
+void Scheduler::yield(const Operation& operation) {
+  strategy_->on_yield(current_->number);
+  point(operation);
+}
+
+void Scheduler::make_runnable(ThreadNumber thread) { add_runnable(threads_[thread]); }
+
+void Scheduler::wait_until_idle() {
+  idle_waiters_.push_back(current_->number);
+  block(0);
+}
+
+TimerId Scheduler::arm(std::uint64_t due, TimerRoutine routine, void* context, std::uint64_t argument) {
+  if (timers_.full()) {
+    end(EndReason::kOutOfThreads);
+  }
+  const bool was_empty = timers_.empty();
+  const TimerId timer = timers_.arm(due, routine, context, argument);
+  if (was_empty && early_ticks_left_ != 0) {
+    add_runnable(threads_[kClock]);
+  }
+  return timer;
+}
+
+bool Scheduler::disarm(TimerId timer) {
+  const bool cancelled = timers_.cancel(timer);
+  if (cancelled && timers_.empty()) {
+    remove_runnable(threads_[kClock]);
+  }
+  return cancelled;
+}
+
+void Scheduler::add_runnable(Thread& thread) {
+  if (thread.runnable_position != Thread::kNotRunnable) {
+    return;
+  }
+  thread.runnable_position = static_cast<std::uint16_t>(runnable_.count);
+  runnable_.members[runnable_.count++] = thread.number;
+  if (notify_) {
+    strategy_->on_runnable(thread.number);
+  }
+}
+
+void Scheduler::remove_runnable(Thread& thread) {
+  if (thread.runnable_position == Thread::kNotRunnable) {
+    return;
+  }
+  const ThreadNumber last = runnable_.members[--runnable_.count];
+  runnable_.members[thread.runnable_position] = last;
+  threads_[last].runnable_position = thread.runnable_position;
+  thread.runnable_position = Thread::kNotRunnable;
+  if (notify_) {
+    strategy_->on_not_runnable(thread.number);
+  }
+}
+
+ThreadNumber Scheduler::pick_next() {
+  for (;;) {
+    const std::uint32_t clocks = threads_[kClock].runnable_position != Thread::kNotRunnable ? 1 : 0;
+    if (runnable_.count == clocks) {
+      if (!idle_waiters_.empty()) {
+        add_runnable(threads_[idle_waiters_.front()]);
+        idle_waiters_.erase(idle_waiters_.begin());
+      } else if (!timers_.empty()) {
+        tick();
+        continue;
+      } else {
+        Event stuck = event(EventKind::kDeadlock);
+        stuck.a = alive_;
+        write(stuck);
+        end(EndReason::kDeadlock);
+      }
+    }
+    const ThreadNumber next = runnable_.count == 1 ? runnable_.members[0] : decide();
+    if (next != kClock) {
+      return next;
+    }
+    tick_early();
+  }
+}
+
+ThreadNumber Scheduler::tick_and_pick() {
+  tick_early();
+  return pick_next();
+}
+
+// A tick although threads could run. They are few: else a periodic timer would leave the threads that it starts behind.
+void Scheduler::tick_early() {
+  if (--early_ticks_left_ == 0) {
+    remove_runnable(threads_[kClock]);
+  }
+  tick();
+}
+
+void Scheduler::tick() {
+  if (++steps_ > step_limit_) {
+    end_at_step_limit();
+  }
+  const TimerQueue::Timer timer = timers_.take_first();
+  if (timers_.empty()) {
+    remove_runnable(threads_[kClock]);
+  }
+  if (timer.due > now_) {
+    now_ = timer.due;
+  }
+  Thread* const interrupted = current_;
+  current_ = &threads_[kClock];
+  Event passed = event(EventKind::kTimePasses);
+  passed.a = now_;
+  write(passed);
+  strategy_->on_yield(kClock);
+  timer.routine(timer.context, timer.argument);
+  current_ = interrupted;
+}
+
+void Scheduler::end_at_step_limit() {
+  Event limit = event(EventKind::kStepLimit);
+  limit.a = steps_;
+  write(limit);
+  end(EndReason::kStepLimit);
+}
+
+}  // namespace nmrfuzz::schedule
