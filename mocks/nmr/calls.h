@@ -1,0 +1,97 @@
+// calls.h - the six callbacks as calls: events at entry and return, the right context, the module that is entered.
+//
+// Callbacks get their contexts back bit for bit (G7), the other side's own registration instance (G6), attach at
+// PASSIVE_LEVEL (G4; Register and NmrClientAttachProvider are called there).
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernel/routine.h"
+#include "nmr/records.h"
+
+namespace nmrfuzz::nmr {
+
+// The shapes of the callbacks, with untyped structures; entry_points.cpp asserts that they are the headers' ones.
+using ClientAttachFunction = Status (*)(void* binding, void* client_context, const void* provider_instance);
+using ProviderAttachFunction = Status (*)(void* binding, void* provider_context, const void* client_instance,
+                                          void* client_binding_context, const void* client_dispatch,
+                                          void** provider_binding_context, const void** provider_dispatch);
+using DetachFunction = Status (*)(void* binding_context);
+using CleanupFunction = void (*)(void* binding_context);
+
+inline Callback detach_callback(Role role) {
+  return role == Role::kClient ? Callback::kClientDetachProvider : Callback::kProviderDetachClient;
+}
+inline Callback cleanup_callback(Role role) {
+  return role == Role::kClient ? Callback::kClientCleanupBindingContext : Callback::kProviderCleanupBindingContext;
+}
+inline kernel::Routine routine_of(Callback callback) {
+  constexpr auto kFirst = static_cast<unsigned>(kernel::Routine::ClientAttachProvider);
+  return static_cast<kernel::Routine>(kFirst + static_cast<unsigned>(callback));
+}
+
+// Enters `callback` of the registration's module with scheduling points at entry and return, as the registrar does for
+// all six. `function` makes the call.
+template <class Port, class Function>
+Status call_callback(Port& port, const Binding& binding, const Registration& callee, Callback callback,
+                     const void* context, Function function) {
+  const kernel::Routine routine = routine_of(callback);
+  port.point(routine, binding.number);
+  port.emit(trace::EventKind::kCallbackEnter, routine, binding.number, 0, static_cast<std::uint64_t>(callback),
+            port.number_of(context), callee.module);
+  std::uint64_t outputs = 0;
+  const Status status = port.call(callee.module, routine, [&] { return function(outputs); });
+  port.emit(trace::EventKind::kCallbackExit, routine, binding.number, status, static_cast<std::uint64_t>(callback),
+            outputs, callee.module);
+  port.point(routine, binding.number);
+  return status;
+}
+
+template <class Port>
+Status call_client_attach(Port& port, Binding& binding) {
+  const Registration& client = binding.registration(Role::kClient);
+  const Registration& provider = binding.registration(Role::kProvider);
+  return call_callback(port, binding, client, Callback::kClientAttachProvider, client.context, [&](std::uint64_t&) {
+    const auto attach = reinterpret_cast<ClientAttachFunction>(client.characteristics.callbacks.attach);
+    return attach(make_handle(HandleKind::kBinding, binding.number), client.context,
+                  provider.characteristics.instance);
+  });
+}
+
+// The outputs go straight into the binding, which holds `poison` in both before the call.
+template <class Port>
+Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
+  const Registration& client = binding.registration(Role::kClient);
+  const Registration& provider = binding.registration(Role::kProvider);
+  Side& outputs_of = binding.side(Role::kProvider);
+  const auto ask = [&](std::uint64_t& outputs) {
+    const auto attach = reinterpret_cast<ProviderAttachFunction>(provider.characteristics.callbacks.attach);
+    const Side& client_side = binding.side(Role::kClient);
+    const Status status = attach(make_handle(HandleKind::kBinding, binding.number), provider.context,
+                                 client.characteristics.instance, client_side.context, client_side.dispatch,
+                                 &outputs_of.context, &outputs_of.dispatch);
+    outputs = (outputs_of.context != poison ? 1U : 0U) | (outputs_of.dispatch != poison ? 2U : 0U);
+    return status;
+  };
+  return call_callback(port, binding, provider, Callback::kProviderAttachClient, provider.context, ask);
+}
+
+template <class Port>
+Status call_detach(Port& port, const Binding& binding, Role role) {
+  const Side& side = binding.sides[index_of(role)];
+  return call_callback(port, binding, *side.registration, detach_callback(role), side.context, [&](std::uint64_t&) {
+    return reinterpret_cast<DetachFunction>(side.registration->characteristics.callbacks.detach)(side.context);
+  });
+}
+
+template <class Port>
+void call_cleanup(Port& port, const Binding& binding, Role role) {
+  const Side& side = binding.sides[index_of(role)];
+  call_callback(port, binding, *side.registration, cleanup_callback(role), side.context, [&](std::uint64_t&) {
+    reinterpret_cast<CleanupFunction>(side.registration->characteristics.callbacks.cleanup)(side.context);
+    return kernel::kStatusSuccess;
+  });
+}
+
+}  // namespace nmrfuzz::nmr

@@ -1,0 +1,74 @@
+// fiber_port.h - the registrar's port on simulated threads: the kernel's scheduler, waits and events.
+#pragma once
+
+#include "kernel/kernel.h"
+#include "nmr/records.h"
+#include "nmr/registrar.h"
+
+namespace nmrfuzz::nmr {
+
+class FiberPort {
+ public:
+  explicit FiberPort(kernel::Kernel& kernel) : kernel_(&kernel) {}
+
+  // Nothing yields between lock() and unlock(), so there is nobody to keep out.
+  void lock() {}
+  void unlock() {}
+
+  void point(kernel::Routine routine, ObjectNumber object) { kernel_->point(routine, object); }
+  bool fails(kernel::Routine routine) { return kernel_->fails(routine); }
+  std::uint32_t decide(std::uint32_t alternatives, schedule::ChoiceKind kind) {
+    return kernel_->scheduler().choose(alternatives, kind);
+  }
+
+  void park(ObjectNumber& object) {
+    if (object == 0) {
+      object = kernel_->number_of(kernel_->add_object(kernel::ObjectKind::kRegistrarWait, nullptr));
+    }
+    kernel_->block_on(object);
+  }
+  void wake(ObjectNumber object) {
+    if (object != 0) {
+      kernel_->wake_all(object);
+    }
+  }
+
+  void spawn(schedule::ThreadBody body, void* argument) {
+    kernel_->spawn(schedule::ThreadRole::kRegistrar, body, argument, kernel::kPassiveLevel);
+  }
+
+  void emit(trace::EventKind kind, kernel::Routine routine, ObjectNumber object, Status status, std::uint64_t a,
+            std::uint64_t b, ModuleNumber module) {
+    trace::Event event = kernel_->scheduler().event(kind);
+    event.routine = static_cast<trace::RoutineNumber>(routine);
+    event.module = module;
+    event.object = object;
+    event.status = static_cast<std::uint32_t>(status);
+    event.a = a;
+    event.b = b;
+    kernel_->scheduler().write(event);
+  }
+
+  template <class Function>
+  Status call(ModuleNumber module, kernel::Routine callback, Function function) {
+    return kernel_->call_into(module, callback, function);
+  }
+
+  ThreadNumber thread() const { return kernel_->scheduler().current().number; }
+  ModuleNumber module() { return kernel_->thread_state().module; }
+  std::uint8_t irql() const { return kernel_->irql(); }
+  void set_irql(std::uint8_t irql) { kernel_->set_irql(irql); }
+  std::uint32_t number_of(const void* value) { return kernel_->number_of_value(value); }
+
+ private:
+  kernel::Kernel* kernel_;
+};
+
+using FiberRegistrar = Registrar<FiberPort>;
+extern template class Registrar<FiberPort>;
+
+// The registrar that the C entry points act on; see kernel::current_kernel().
+FiberRegistrar& current_registrar();
+FiberRegistrar* set_current_registrar(FiberRegistrar* registrar);
+
+}  // namespace nmrfuzz::nmr

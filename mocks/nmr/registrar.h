@@ -1,0 +1,160 @@
+// registrar.h - the Network Module Registrar: pairs clients with providers of one NPI, and takes the pairs apart again.
+//
+// Every operation is a series of steps: a transition of the tables under the port's lock, a callback outside it, another
+// transition. No lock is held across a callback (G17), so callbacks may call any NMR function. The work per operation
+// is linear in the registrations of the NPI and in the bindings that it touches.
+//
+// Port: what the registrar needs of the machine it runs on:
+//   lock() unlock()              guard the tables; on fibers they do nothing, since nothing yields in between
+//   point(routine, object)       a scheduling point
+//   park(object&) wake(object&)  block until woken, to test again; spurious wake-ups are allowed
+//   spawn(body, argument)        a thread of the registrar's own
+//   decide(n, kind)              a decision among n
+//   fails(routine)               whether a call that can fail is to fail
+//   emit(event fields)           writes an event
+//   call(module, callback, f)    runs f, which calls into the module
+//   thread() module() irql() set_irql(level) number_of(value)
+//
+// Source: the guarantees G1 to G30 of the contract; the file that keeps each is named there in its comments.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernel/routine.h"
+#include "nmr/records.h"
+#include "nmr/stable_table.h"
+#include "nmr/states.h"
+#include "nmr/world.h"
+#include "schedule/strategy.h"
+
+namespace nmrfuzz::nmr {
+
+using kernel::Routine;
+
+template <class Port>
+class Registrar {
+ public:
+  explicit Registrar(Port port) : port_(port) {}
+  Registrar(const Registrar&) = delete;
+  Registrar& operator=(const Registrar&) = delete;
+
+  // Forgets everything.
+  void reset(const World& world);
+  const World& world() const { return world_; }
+
+  // --- The nine entry points, for the module that port.module() names (0: the environment's own peers) -----------
+  // Pointers have been checked. Statuses and IRQLs are those of the documentation.
+
+  Status register_module(Role role, const Characteristics& characteristics, void* context, void** handle);
+  Status deregister(Role role, void* handle);
+  Status wait_for_deregister(Role role, void* handle);
+  Status client_attach_provider(void* binding_handle, void* client_context, const void* client_dispatch,
+                                void** provider_context, const void** provider_dispatch);
+  void detach_complete(Role role, void* binding_handle);
+
+  // --- For tests, models and reports -------------------------------------------------------------------------------
+
+  std::size_t registrations() const { return registrations_.size(); }
+  std::size_t bindings() const { return bindings_.size(); }
+  const Registration& registration(ObjectNumber number) const { return registrations_[number - 1]; }
+  const Binding& binding(ObjectNumber number) const { return bindings_[number - 1]; }
+
+ private:
+  // Holds the port's lock for a scope.
+  class Locked {
+   public:
+    explicit Locked(Registrar& registrar) : port_(registrar.port_) { port_.lock(); }
+    ~Locked() { port_.unlock(); }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+
+   private:
+    Port& port_;
+  };
+
+  // What a worker thread of the registrar is started for.
+  struct Job;
+  using JobBody = void (*)(Registrar& self, const Job& job);
+  struct Job {
+    Registrar* registrar = nullptr;
+    JobBody body = nullptr;
+    Binding* binding = nullptr;
+    Role role = Role::kClient;
+  };
+
+  // registration_steps.h
+  Registration& add_registration(Role role, const Characteristics& characteristics, void* context);
+  std::uint32_t npi_index(const std::array<std::uint64_t, 2>& npi);
+  std::size_t plan_offers(const Registration& registration);
+  template <class Record>
+  std::size_t order(std::vector<Record*>& plan, std::size_t first);
+  void offer_planned(Registration& registration, std::size_t first, std::size_t count);
+  Status fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
+                       void** handle);
+  std::size_t plan_detaches(Registration& registration);
+  void detach_planned(Registration& registration, std::size_t first, std::size_t count);
+  void run_deferred_cleanups(Registration& registration);
+  void leave_if_drained(Registration& registration);
+  void close(Registration& registration);
+  Registration* resolve_registration(Role role, void* handle, HandleState& state);
+  Binding* resolve_binding(Role role, void* handle, HandleState& state);
+  static bool is_live(const Registration& registration) {
+    return registration.state == RegistrationState::kRegistering || registration.state == RegistrationState::kActive;
+  }
+
+  // attach_steps.h
+  void offer(Registration& client, Registration& provider);
+  Binding& add_binding(Registration& client, Registration& provider);
+  void run_offer(Binding& binding);
+  void finish_offer(Binding& binding, Status status);
+  void refuse_late(Binding& binding);
+  bool may_attempt_attach(const Binding& binding) const;
+  Status ask_provider(Binding& binding, void* client_context, const void* client_dispatch);
+  void remove_binding(Binding& binding);
+
+  // detach_steps.h
+  bool begin_detach(Binding& binding, Role initiator);
+  void detach(Binding& binding);
+  void detach_side(Binding& binding, Role role);
+  void settle_side(Binding& binding, Role role, Status status);
+  Role first_to_detach(const Binding& binding) const;
+  bool take_detached(Binding& binding);
+  void after_detach_step(Binding& binding);
+  void clean_up(Binding& binding);
+  void clean_up_side(Binding& binding, Role role);
+  Role first_to_clean_up(const Binding& binding) const;
+
+  void start_job(JobBody body, Binding& binding, Role role);
+
+  void move(Registration& registration, RegistrationState to);
+  void move(Binding& binding, BindingState to);
+  void move(Binding& binding, Role role, DetachProgress to);
+
+  Port port_;
+  World world_;
+  StableTable<Registration> registrations_;
+  StableTable<Binding> bindings_;
+  StableTable<Job> jobs_;
+
+  struct Npi {
+    std::array<std::uint64_t, 2> id{};
+    std::array<Registration*, 2> first{};  // live registrations by role, in order of arrival
+    std::array<Registration*, 2> last{};
+    Npi* next_in_bucket = nullptr;
+    std::uint32_t index = 0;
+  };
+  static constexpr std::size_t kBuckets = 1024;
+  StableTable<Npi> npis_;
+  std::vector<Npi*> buckets_ = std::vector<Npi*>(kBuckets, nullptr);
+
+  // Lists made under the lock and worked off outside it: each call uses the part that it appended.
+  std::vector<Registration*> planned_offers_;
+  std::vector<Binding*> planned_detaches_;
+};
+
+}  // namespace nmrfuzz::nmr
+
+#include "nmr/attach_steps.h"
+#include "nmr/detach_steps.h"
+#include "nmr/registration_steps.h"
