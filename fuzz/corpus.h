@@ -1,0 +1,46 @@
+// corpus.h - the reference modules and planted defects that come with nmrfuzz, as the head of each one's source says.
+//
+// A module is a source file NAME.c or NAME.cpp, or a folder NAME whose driver.c has the head; it lies in the folder
+// `correct` or `planted` of the corpus. The head is one line "// nmrfuzz: module", then lines "// key: value":
+//   summary       what it is, in a sentence
+//   provides      how many NPIs it provides
+//   consumes      and how many it consumes
+//   expect        what is found in it: kinds of findings, any of which is right; or none
+//   rule          rules that the defect breaks; or none
+//   needs         what has to happen for the defect to show
+//   interleaving  yes if the order of threads decides
+//   hardness      how rare that is, if somebody measured it
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract/finding.h"
+
+namespace nmrfuzz::fuzz {
+
+struct CorpusModule {
+  std::string name;
+  std::vector<std::string> sources;  // paths
+  std::string summary;
+  std::uint32_t provides = 0;
+  std::uint32_t consumes = 0;
+  std::vector<contract::FindingKind> expected;  // empty: it is right
+  std::vector<std::string> rules;
+  std::string needs;
+  bool interleaving = false;
+  std::string hardness;
+};
+
+// $NMRFUZZ_CORPUS, else the one that lies beside the sources of this program.
+std::string corpus_folder();
+
+// By name. nullopt with a description in `error` if the folder or one of the heads cannot be read.
+std::optional<std::vector<CorpusModule>> read_corpus(const std::string& folder, std::string& error);
+
+// The .c and .cpp files in `folder`, sorted.
+std::vector<std::string> sources_in(const std::string& folder);
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,85 @@
+// engine.h - one execution after another: modules, peers, registrar, kernel, rules and scheduler put together.
+//
+// The engine runs in a worker process. The stream and the decisions lie where its creator wants them (memory shared
+// with the supervisor), so that whatever kills the process leaves them behind.
+// Thread safety: none; one engine at a time in a process (C entry points act on the one in force).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "contract/finding.h"
+#include "module/image.h"
+#include "nmr/world.h"
+#include "schedule/scheduler.h"
+#include "trace/recorder.h"
+
+namespace nmrfuzz::fuzz {
+
+// What holds for every execution of a hunt; all else is decided, and so recorded, within the execution.
+struct Settings {
+  bool any_world = true;      // each execution draws its world; else `world` holds in all
+  nmr::World world;
+  bool faults = true;
+  std::uint64_t step_limit = schedule::kStepLimitDefault;
+};
+
+// The result of one execution.
+struct Execution {
+  schedule::EndReason end = schedule::EndReason::kAllEnded;
+  std::optional<contract::Finding> finding;
+  trace::TraceHash hash = 0;     // at the finding, or at the end
+  std::uint64_t events = 0;      // likewise
+  std::uint64_t steps = 0;
+  std::uint32_t decisions = 0;
+  std::uint32_t registrations = 0;  // successful Register calls of modules under test
+  std::string world;             // as text; filled by describe() only
+};
+
+// A finding in words, made by repeating its execution.
+struct Report {
+  std::string kind;
+  std::string rule;
+  std::string title;
+  std::string signature;
+  std::vector<std::string> stack;         // of the event where it was found, innermost first: "function file:line"
+  std::vector<std::string> cause_stack;   // of the allocation, free or acquisition behind it; may be empty
+  std::vector<std::string> events;        // the last events before it, as text
+  std::string world;
+};
+
+class Engine {
+ public:
+  // `images` are loaded and outlive the engine; their order numbers the modules from 1. Runs the probe execution, which
+  // learns the NPIs for which peers are made.
+  Engine(trace::EventRing& ring, schedule::DecisionLog& decisions, std::span<module::Image* const> images,
+         const Settings& settings);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // What the probe saw: an execution of its own, with every peer well behaved and no failures.
+  const Execution& probe() const;
+  std::uint32_t npis_provided() const;
+  std::uint32_t npis_consumed() const;
+  schedule::Estimate estimate() const;
+
+  // Runs one execution decided by `strategy`, begun with `seed`.
+  Execution run(schedule::Strategy& strategy, std::uint64_t seed);
+
+  // Repeats the execution that `decisions` decide, with stacks, and says what happened. `finding` as it was found.
+  // Empty kind: the repetition came to another verdict (the module's behaviour depends on more than decisions).
+  Report describe(std::span<const std::uint16_t> decisions);
+  // As above, but each event as a line, for `replay --trace`.
+  std::vector<std::string> trace(std::span<const std::uint16_t> decisions);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,46 @@
+#include "fuzz/finding_text.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "contract/rule_table.h"
+#include "fuzz/words.h"
+
+namespace nmrfuzz::fuzz {
+
+namespace {
+
+constexpr std::size_t kEventsShown = 12;
+
+std::string indented(const std::string& heading, std::span<const std::string> lines) {
+  std::string text = lines.empty() ? "" : fmt::format("  {}\n", heading);
+  for (const std::string& line : lines) {
+    text += fmt::format("    {}\n", line);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string finding_text(const Discovery& discovery) {
+  const Reproducer& reproducer = discovery.reproducer;
+  const Report& report = discovery.report;
+  std::string text = fmt::format("{}: {}\n", contract::name_of(reproducer.kind), reproducer.title);
+  const contract::RuleRow* const rule = contract::find_rule(reproducer.rule);
+  if (rule != nullptr) {
+    text += fmt::format("  {}: {} ({})\n", rule->id, rule->sentence, rule->source);
+  } else {
+    text += fmt::format("  {}\n", contract::sentence_of(reproducer.kind));
+  }
+  text += indented("at", report.stack);
+  text += indented("caused at", report.cause_stack);
+  const std::size_t shown = std::min(kEventsShown, report.events.size());
+  text += indented("last events", std::span(report.events).last(shown));
+  text += fmt::format("  seed {}, schedule {} ({}), world {}, trace hash {}\n", reproducer.seed, reproducer.schedule,
+                      reproducer.strategy, report.world.empty() ? world_text(reproducer.conditions) : report.world,
+                      hash_text(reproducer.trace_hash));
+  return text + fmt::format("  reproducer: {}\n", discovery.file);
+}
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,14 @@
+// finding_text.h - a finding for people.
+#pragma once
+
+#include <string>
+
+#include "fuzz/hunt.h"
+
+namespace nmrfuzz::fuzz {
+
+// "kind: title", the rule broken, stacks, the last events, how it was found, where its reproducer is. Ends with a line
+// break.
+std::string finding_text(const Discovery& discovery);
+
+}  // namespace nmrfuzz::fuzz

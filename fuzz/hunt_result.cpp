@@ -1,0 +1,46 @@
+#include "fuzz/hunt_result.h"
+
+#include <fmt/core.h>
+
+#include "fuzz/exit_status.h"
+
+namespace nmrfuzz::fuzz {
+
+Outcome outcome_of(const HuntResult& result, const std::string& name) {
+  if (!result.unusable.empty()) {
+    return {kUnusable, result.unusable};
+  }
+  if (!result.fault.empty()) {
+    return {kHarnessFault, "harness fault: " + result.fault};
+  }
+  if (!result.discoveries.empty()) {
+    return {kFinding, ""};
+  }
+  if (result.schedules == 0) {
+    return {kUnusable, "no schedule was run: give it more --time or --schedules"};
+  }
+  if (result.registrations == 0) {
+    return {
+        kUnusable,
+        fmt::format("{} registers nothing with NMR, so nothing was exercised ({} schedules); check that DriverEntry "
+                    "calls NmrRegisterProvider or NmrRegisterClient, that it gets that far, and that what it calls "
+                    "before succeeds",
+                    name, result.schedules)};
+  }
+  return {kClean, ""};
+}
+
+RunDocument document_of(const ModuleSet& modules, const HuntPlan& plan, const HuntResult& result) {
+  RunDocument document;
+  document.modules = modules.names();
+  document.strategy = plan.strategy;
+  document.seed = plan.seed;
+  document.world = world_text(plan.conditions);
+  document.schedules = result.schedules;
+  document.decisions = result.decisions;
+  document.seconds = result.seconds;
+  document.findings = result.discoveries;
+  return document;
+}
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,23 @@
+// hunt_result.h - what a hunt's result means: its exit status, its message, its document.
+#pragma once
+
+#include <string>
+
+#include "fuzz/hunt.h"
+#include "fuzz/json_output.h"
+
+namespace nmrfuzz::fuzz {
+
+inline constexpr double kDefaultHuntSeconds = 60;
+
+struct Outcome {
+  int status = 0;       // an ExitStatus
+  std::string message;  // for standard error; empty when clean or found
+};
+
+// `name`: of the modules.
+Outcome outcome_of(const HuntResult& result, const std::string& name);
+
+RunDocument document_of(const ModuleSet& modules, const HuntPlan& plan, const HuntResult& result);
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,95 @@
+#include "fuzz/json_output.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "contract/rule_table.h"
+#include "fuzz/words.h"
+
+namespace nmrfuzz::fuzz {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kVersion = 1;
+
+// Names of files need not be UTF-8.
+std::string document(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+Json finding_json(const Discovery& discovery) {
+  const Reproducer& reproducer = discovery.reproducer;
+  return {{"kind", contract::name_of(reproducer.kind)},
+          {"rule", reproducer.rule},
+          {"title", reproducer.title},
+          {"signature", reproducer.signature},
+          {"schedules_to_find", discovery.schedules_to_find},
+          {"reproducer", discovery.file},
+          {"trace_hash", hash_text(reproducer.trace_hash)}};
+}
+
+Json run_object(const RunDocument& run) {
+  Json json = {{"version", kVersion},        {"modules", run.modules}, {"strategy", run.strategy},
+               {"seed", run.seed},           {"world", run.world},     {"schedules", run.schedules},
+               {"decisions", run.decisions}, {"seconds", run.seconds}, {"complete", false}};
+  if (run.with_hash) {
+    json["trace_hash"] = hash_text(run.trace_hash);
+  }
+  json["findings"] = Json::array();
+  for (const Discovery& discovery : run.findings) {
+    json["findings"].push_back(finding_json(discovery));
+  }
+  json["notes"] = Json::array();
+  return json;
+}
+
+}  // namespace
+
+std::string list_json(std::span<const CorpusModule> corpus) {
+  Json modules = Json::array();
+  for (const CorpusModule& module : corpus) {
+    Json expected = Json::array();
+    for (const contract::FindingKind kind : module.expected) {
+      expected.push_back(contract::name_of(kind));
+    }
+    modules.push_back(
+        {{"name", module.name}, {"provides", module.provides}, {"consumes", module.consumes}, {"expected", expected}});
+  }
+  return document({{"modules", modules}});
+}
+
+std::string rules_json(std::span<const CorpusModule> corpus) {
+  Json rules = Json::array();
+  for (const contract::RuleRow& row : contract::rules()) {
+    Json defects = Json::array();
+    for (const CorpusModule& module : corpus) {
+      if (std::find(module.rules.begin(), module.rules.end(), row.id) != module.rules.end()) {
+        defects.push_back(module.name);
+      }
+    }
+    rules.push_back({{"id", row.id},
+                     {"sentence", row.sentence},
+                     {"source", row.source},
+                     {"kind", contract::name_of(row.kind)},
+                     {"defects", defects},
+                     {"unobservable", row.unobservable.empty() ? Json() : Json(row.unobservable)}});
+  }
+  return document({{"rules", rules}});
+}
+
+std::string run_json(const RunDocument& run) { return document(run_object(run)); }
+
+std::string nightly_json(std::span<const NightlyRow> rows, std::uint64_t seed, double seconds, int status) {
+  Json list = Json::array();
+  for (const NightlyRow& row : rows) {
+    list.push_back({{"name", row.name},
+                    {"planted", row.planted},
+                    {"expected", row.expected},
+                    {"outcome", row.outcome},
+                    {"detail", row.detail},
+                    {"run", run_object(row.run)}});
+  }
+  return document({{"version", kVersion}, {"seed", seed}, {"seconds", seconds}, {"status", status}, {"rows", list}});
+}
+
+}  // namespace nmrfuzz::fuzz

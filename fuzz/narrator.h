@@ -1,0 +1,52 @@
+// narrator.h - a finding in words: the stacks, the title, the signature, the events that led to it.
+//
+// Works on a repetition of the execution, with the finding known beforehand: it watches for the event of the cause and
+// keeps the stack that is in force there. The hot loop knows nothing of it.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "contract/finding.h"
+#include "fuzz/engine.h"
+#include "module/image.h"
+#include "trace/recorder.h"
+
+namespace nmrfuzz::fuzz {
+
+// Every event that the ring still holds, a line each: "#12 t3 KeSetEvent event 4".
+std::vector<std::string> lines_of(const trace::Recorder& recorder);
+
+class Narrator final : public trace::Observer {
+ public:
+  // Everything must outlive the narrator. Subscribes to all events for its own life.
+  Narrator(trace::Recorder& recorder,
+           std::span<module::Image* const> images, const contract::Finding& expected);
+  ~Narrator() override;
+
+  void on_event(const trace::Event& event) override;
+  // The finding has come again, on the stack that is in force now.
+  void on_finding(const contract::Finding& finding);
+  Report report() const;
+
+ private:
+  static constexpr std::size_t kFrames = 64;
+  struct Stack {
+    std::array<std::uintptr_t, kFrames> frames{};
+    std::size_t count = 0;
+  };
+
+  void capture(Stack& stack) const;
+
+  trace::Recorder& recorder_;
+  std::span<module::Image* const> images_;
+  contract::Finding expected_;
+  contract::Finding found_;
+  trace::Event cause_;
+  Stack cause_stack_;
+  Stack found_stack_;
+};
+
+}  // namespace nmrfuzz::fuzz

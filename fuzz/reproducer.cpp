@@ -1,0 +1,298 @@
+#include "fuzz/reproducer.h"
+
+#include <fmt/core.h>
+
+#include <set>
+
+#include "fuzz/words.h"
+#include "module/files.h"
+
+namespace nmrfuzz::fuzz {
+
+namespace {
+
+constexpr std::string_view kMagic = "nmrfuzz reproducer ";
+constexpr std::string_view kVersion = "1";
+constexpr std::size_t kLongestFile = std::size_t{16} << 20;
+constexpr std::size_t kColumns = 100;
+constexpr std::size_t kModulesMaximum = 16;
+
+// A text that is one line of the file whatever it contains.
+std::string one_line(std::string_view text) {
+  std::string line(trim(text));
+  for (char& c : line) {
+    if (c == '\n' || c == '\r' || c == '\0') {
+      c = ' ';
+    }
+  }
+  return line;
+}
+
+class Parser {
+ public:
+  Parser(std::string_view text, const std::string& file) : rest_(text), file_(file) {}
+
+  std::optional<Reproducer> run(std::string& error) {
+    if (header() && keys() && answers() && nothing_follows()) {
+      return std::move(result_);
+    }
+    error = std::move(error_);
+    return std::nullopt;
+  }
+
+ private:
+  bool fail(const std::string& what) {
+    error_ = fmt::format("{}:{}: {}", file_, line_number_, what);
+    return false;
+  }
+
+  // The next line that says something, trimmed. False at the end of the text.
+  bool next_line() {
+    while (!rest_.empty()) {
+      const std::size_t end = rest_.find('\n');
+      line_ = trim(rest_.substr(0, end));
+      rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+      ++line_number_;
+      if (!line_.empty() && !line_.starts_with('#')) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool header() {
+    if (!next_line() || !line_.starts_with(kMagic)) {
+      line_number_ = 1;
+      return fail("not a reproducer, expected the first line 'nmrfuzz reproducer 1'");
+    }
+    const std::string_view version = trim(line_.substr(kMagic.size()));
+    return version == kVersion ||
+           fail(fmt::format("version '{}', expected {}: made by another version of nmrfuzz", version, kVersion));
+  }
+
+  // Up to and with `decisions`.
+  bool keys() {
+    while (next_line()) {
+      const std::size_t blank = line_.find_first_of(" \t");
+      const std::string key(line_.substr(0, blank));
+      value_ = blank == std::string_view::npos ? "" : trim(line_.substr(blank));
+      if (key != "module" && key != "option" && !seen_.insert(key).second) {
+        return fail(fmt::format("'{}' a second time", key));
+      }
+      if (key == "decisions") {
+        return number(count_, schedule::kDecisionsMaximum) && all_there();
+      }
+      if (!known(key)) {
+        return false;
+      }
+    }
+    return fail("the file ends here, expected more: it is truncated");
+  }
+
+  bool all_there() {
+    if (result_.modules.empty()) {
+      return fail("no 'module' line so far, expected one or more");
+    }
+    for (const char* key : {"source-hash", "kind", "trace-hash", "events", "world", "faults", "step-limit", "found"}) {
+      if (!seen_.contains(key)) {
+        return fail(fmt::format("no '{}' line so far, expected one before 'decisions'", key));
+      }
+    }
+    return true;
+  }
+
+  bool known(const std::string& key) {
+    Reproducer& out = result_;
+    if (key == "module") {
+      return out.modules.size() < kModulesMaximum ? text(out.modules.emplace_back().name)
+                                                  : fail(fmt::format("more than {} modules", kModulesMaximum));
+    }
+    if (key == "option") {
+      return out.modules.empty() ? fail("'option' before any 'module'")
+                                 : text(out.modules.back().options.emplace_back());
+    }
+    if (key == "source-hash") return hash(out.source_hash);
+    if (key == "kind") return kind();
+    if (key == "rule") return text(out.rule);
+    if (key == "title") return text(out.title);
+    if (key == "signature") return text(out.signature);
+    if (key == "trace-hash") return hash(out.trace_hash);
+    if (key == "events") return number(out.events, UINT64_MAX);
+    if (key == "world") return world();
+    if (key == "faults") return faults();
+    if (key == "step-limit") return number(out.conditions.step_limit, kStepLimitMaximum);
+    if (key == "found") return found();
+    static const std::vector<std::string> kKeys = {"module", "option",     "source-hash", "kind",     "rule",
+                                                   "title",  "signature",  "trace-hash",  "events",   "world",
+                                                   "faults", "step-limit", "found",       "decisions"};
+    return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, kKeys)));
+  }
+
+  bool text(std::string& out) {
+    out = value_;
+    return !out.empty() || fail(fmt::format("'{}' without a value", line_));
+  }
+
+  bool hash(std::uint64_t& out) {
+    const auto parsed = parse_hash(value_);
+    out = parsed.value_or(0);
+    return parsed.has_value() || fail(fmt::format("'{}', expected 16 hexadecimal digits", value_));
+  }
+
+  bool number(std::uint64_t& out, std::uint64_t most) {
+    const auto parsed = parse_number(value_);
+    out = parsed.value_or(0);
+    return (parsed && *parsed <= most) || fail(fmt::format("'{}', expected a number up to {}", value_, most));
+  }
+
+  bool kind() {
+    const auto parsed = contract::kind_of_name(value_);
+    if (!parsed || *parsed == contract::FindingKind::kHarnessFault) {
+      std::vector<std::string> names;
+      for (std::size_t i = 0; i < contract::kFindingKinds; ++i) {
+        names.emplace_back(contract::name_of(static_cast<contract::FindingKind>(i)));
+      }
+      return fail(fmt::format("'{}' is no kind of finding{}", value_, suggestion(value_, names)));
+    }
+    result_.kind = *parsed;
+    return true;
+  }
+
+  bool world() {
+    const auto wrong = set_world(result_.conditions, value_);
+    return !wrong || fail(*wrong);
+  }
+
+  bool faults() {
+    result_.conditions.faults = value_ == "on";
+    return value_ == "on" || value_ == "off" || fail(fmt::format("faults '{}', expected on or off", value_));
+  }
+
+  bool found() {
+    std::set<std::string> named;
+    for (const std::string& word : split(value_, ' ')) {
+      const std::size_t equals = word.find('=');
+      const std::string name = word.substr(0, equals);
+      const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+      const auto count = parse_number(value);
+      const auto build = module::variant_named(value);
+      if (name == "strategy" && !value.empty()) {
+        result_.strategy = value;
+      } else if (name == "seed" && count) {
+        result_.seed = *count;
+      } else if (name == "schedule" && count) {
+        result_.schedule = *count;
+      } else if (name == "build" && build) {
+        result_.build = *build;
+      } else {
+        return fail(fmt::format("'{}', expected strategy=NAME seed=N schedule=N build=NAME", word));
+      }
+      if (!named.insert(name).second) {
+        return fail(fmt::format("'{}' a second time", name));
+      }
+    }
+    return named.size() == 4 || fail("expected strategy=NAME seed=N schedule=N build=NAME, all four");
+  }
+
+  bool answers() {
+    const std::size_t promised_at = line_number_;
+    while (next_line()) {
+      if (line_ == "end") {
+        return result_.decisions.size() == count_ ||
+               fail(fmt::format("{} decisions up to here, expected {} as line {} says", result_.decisions.size(),
+                                count_, promised_at));
+      }
+      std::string wrong;
+      if (!parse_decisions(line_, result_.decisions, wrong)) {
+        return fail(wrong);
+      }
+    }
+    return fail("the file ends here, expected a line 'end': it is truncated");
+  }
+
+  bool nothing_follows() { return !next_line() || fail(fmt::format("'{}' after 'end', expected nothing", line_)); }
+
+  static constexpr std::uint64_t kStepLimitMaximum = 1'000'000'000;
+
+  std::string_view rest_;
+  const std::string& file_;
+  std::string_view line_;
+  std::string_view value_;
+  std::size_t line_number_ = 0;
+  std::uint64_t count_ = 0;
+  std::set<std::string> seen_;
+  Reproducer result_;
+  std::string error_;
+};
+
+}  // namespace
+
+std::string world_text(const Conditions& conditions) {
+  return conditions.any_world ? "any" : nmr::text_of(conditions.world);
+}
+
+std::optional<std::string> set_world(Conditions& conditions, std::string_view text) {
+  conditions.any_world = text == "any";
+  conditions.world = {};
+  if (text == "any" || text == "windows") {
+    return std::nullopt;
+  }
+  for (const std::string& assignment : split(text, ' ')) {
+    if (auto wrong = nmr::apply(conditions.world, assignment)) {
+      return wrong;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string print(const Reproducer& reproducer) {
+  std::string text = fmt::format("{}{}\n", kMagic, kVersion);
+  const auto line = [&text](std::string_view key, std::string_view value) {
+    const std::string shown = one_line(value);
+    if (!shown.empty()) {
+      text += fmt::format("{} {}\n", key, shown);
+    }
+  };
+  for (const ModuleReference& module : reproducer.modules) {
+    line("module", module.name);
+    for (const std::string& option : module.options) {
+      line("option", option);
+    }
+  }
+  line("source-hash", hash_text(reproducer.source_hash));
+  line("kind", contract::name_of(reproducer.kind));
+  line("rule", reproducer.rule);
+  line("title", reproducer.title);
+  line("signature", reproducer.signature);
+  line("trace-hash", hash_text(reproducer.trace_hash));
+  line("events", std::to_string(reproducer.events));
+  line("world", world_text(reproducer.conditions));
+  line("faults", reproducer.conditions.faults ? "on" : "off");
+  line("step-limit", std::to_string(reproducer.conditions.step_limit));
+  line("found", fmt::format("strategy={} seed={} schedule={} build={}", reproducer.strategy, reproducer.seed,
+                            reproducer.schedule, module::name_of(reproducer.build)));
+  line("decisions", std::to_string(reproducer.decisions.size()));
+  if (!reproducer.decisions.empty()) {
+    text += print_decisions(reproducer.decisions, "  ", kColumns) + "\n";
+  }
+  return text + "end\n";
+}
+
+std::optional<Reproducer> parse_reproducer(std::string_view text, const std::string& file, std::string& error) {
+  if (text.size() > kLongestFile) {
+    error = fmt::format("{}: {} bytes, expected a reproducer of at most {}", file, text.size(), kLongestFile);
+    return std::nullopt;
+  }
+  return Parser(text, file).run(error);
+}
+
+std::optional<Reproducer> read_reproducer(const std::string& file, std::string& error) {
+  const std::optional<std::string> text = module::read_file(file);
+  if (!text) {
+    error = fmt::format("{}: {}", file, module::last_error());
+    return std::nullopt;
+  }
+  return parse_reproducer(*text, file, error);
+}
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,88 @@
+// reproducer.h - one finding as a small text file that replays it: the module, the conditions, every decision.
+//
+//   nmrfuzz reproducer 1            the version is part of the first line
+//   # a comment, anywhere
+//   module detach-neither           a corpus module, source files joined by +, or a folder NAME.nmr; one line a module
+//   option -Iinclude                of the module above; any number
+//   source-hash 0123456789abcdef
+//   kind deadlock                   what is found; rule, title and signature may be missing
+//   rule R68
+//   title ...
+//   signature ...
+//   trace-hash 0123456789abcdef     over the events up to the finding
+//   events 311                      how many these are
+//   world any                       or windows, or assignments of switches
+//   faults on
+//   step-limit 100000
+//   found strategy=pct seed=1 schedule=42 build=plain
+//   decisions 57                    the number; then the answers (decision_text.h), indented, up to
+//   end
+//
+// Keys come once each, in any order, up to `decisions`; nothing unknown is skipped over.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "contract/finding.h"
+#include "fuzz/decision_text.h"
+#include "module/variant.h"
+#include "nmr/world.h"
+#include "schedule/limits.h"
+
+namespace nmrfuzz::fuzz {
+
+// A module as its user names it.
+struct ModuleReference {
+  std::string name;
+  std::vector<std::string> options;  // for the compiler
+
+  bool operator==(const ModuleReference&) const = default;
+};
+
+// What holds for all executions of a hunt.
+struct Conditions {
+  bool any_world = true;
+  nmr::World world;  // where any_world is false
+  bool faults = true;
+  std::uint64_t step_limit = schedule::kStepLimitDefault;
+
+  bool operator==(const Conditions&) const = default;
+};
+
+// "any", "windows" or assignments.
+std::string world_text(const Conditions& conditions);
+// Sets the world that `text`, in the form above, says. Returns what is wrong with it, nothing if it was set.
+std::optional<std::string> set_world(Conditions& conditions, std::string_view text);
+
+struct Reproducer {
+  std::vector<ModuleReference> modules;  // one or more; single lines, as are the texts below
+  std::uint64_t source_hash = 0;
+  contract::FindingKind kind = contract::FindingKind::kHarnessFault;
+  std::string rule;
+  std::string title;
+  std::string signature;
+  std::uint64_t trace_hash = 0;
+  std::uint64_t events = 0;
+  Conditions conditions;
+  std::string strategy;
+  std::uint64_t seed = 0;
+  std::uint64_t schedule = 0;
+  module::Variant build = module::Variant::kPlain;
+  Decisions decisions;
+
+  bool operator==(const Reproducer&) const = default;
+};
+
+std::string print(const Reproducer& reproducer);
+
+// nullopt if `text` is not a whole reproducer; `error` is then "FILE:LINE: what, expected what".
+std::optional<Reproducer> parse_reproducer(std::string_view text, const std::string& file, std::string& error);
+
+// nullopt if the file cannot be read or parsed.
+std::optional<Reproducer> read_reproducer(const std::string& file, std::string& error);
+
+}  // namespace nmrfuzz::fuzz

@@ -1,0 +1,48 @@
+// rule.h - what the rule families have in common: they read events and report findings; nothing else.
+//
+// A family keeps what it has to remember of the stream in its own tables, which grow to the size of the largest execution
+// and are then kept. It never looks into the mocks.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "contract/finding.h"
+#include "trace/recorder.h"
+
+namespace nmrfuzz::contract {
+
+class RuleFamily : public trace::Observer {
+ public:
+  // `recorder` and `sink` must outlive the family, which subscribes to the kinds that it reads.
+  RuleFamily(trace::Recorder& recorder, FindingSink& sink) : recorder_(recorder), sink_(sink) {}
+
+  // A new execution begins.
+  virtual void reset() = 0;
+
+ protected:
+  // Reports what `event`, the newest one, shows. Does not return when it is the verdict of the execution.
+  void report(FindingKind kind, std::string_view rule, const trace::Event& event) {
+    report(kind, rule, event, recorder_.size() - 1);
+  }
+  // As above, caused by the event with number `cause`.
+  void report(FindingKind kind, std::string_view rule, const trace::Event& event, std::uint64_t cause) {
+    Finding finding;
+    finding.kind = kind;
+    finding.rule = rule;
+    finding.event = event;
+    finding.event_number = recorder_.size() - 1;
+    finding.cause_number = cause;
+    finding.hash = recorder_.hash();
+    sink_.report(finding);
+  }
+  // The number of the event that is being observed.
+  std::uint64_t current_number() const { return recorder_.size() - 1; }
+  trace::Recorder& recorder() { return recorder_; }
+
+ private:
+  trace::Recorder& recorder_;
+  FindingSink& sink_;
+};
+
+}  // namespace nmrfuzz::contract

@@ -1,0 +1,135 @@
+#include "contract/unload.h"
+
+#include <algorithm>
+
+#include "kernel/object.h"
+#include "kernel/routine.h"
+#include "kernel/status.h"
+
+namespace nmrfuzz::contract {
+
+using kernel::ObjectKind;
+using nmr::RegistrationState;
+using nmr::Role;
+using trace::Event;
+using trace::EventKind;
+
+Unload::Unload(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
+  recorder.subscribe(*this, {EventKind::kRegisterEnter, EventKind::kRegistrationState, EventKind::kDeregisterEnter,
+                             EventKind::kWaitEnter, EventKind::kAllocate, EventKind::kFree, EventKind::kUnloadEnter,
+                             EventKind::kUnloadExit, EventKind::kDriverEntryExit, EventKind::kImageGone,
+                             EventKind::kLeftOver});
+}
+
+void Unload::reset() {
+  registrations_.clear();
+  blocks_.clear();
+  unloading_ = false;
+  entry_failed_ = false;
+}
+
+Unload::Registration& Unload::registration(trace::ObjectNumber number) {
+  if (registrations_.size() <= number) {
+    registrations_.resize(number + 1);
+  }
+  return registrations_[number];
+}
+
+void Unload::on_event(const Event& event) {
+  switch (event.kind) {
+    case EventKind::kRegisterEnter: {
+      Registration& added = registration(event.object);
+      added.module = event.module;
+      added.role = event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::NmrRegisterClient)
+                       ? Role::kClient
+                       : Role::kProvider;
+      added.registered_at = current_number();
+      break;
+    }
+    case EventKind::kRegistrationState:
+      registration(event.object).state = static_cast<RegistrationState>(event.b);
+      break;
+    case EventKind::kDeregisterEnter:
+      registration(event.object).deregistered_at = current_number();
+      registration(event.object).before_unload = !unloading_;
+      break;
+    case EventKind::kWaitEnter: registration(event.object).waited = true; break;
+    case EventKind::kAllocate:
+      if (event.object != 0) {
+        blocks_.resize(std::max<std::size_t>(blocks_.size(), event.object + 1));
+        blocks_[event.object] = {event.module, current_number(), true};
+      }
+      break;
+    case EventKind::kFree:
+      if (event.object < blocks_.size()) {
+        blocks_[event.object].live = false;
+      }
+      break;
+    case EventKind::kUnloadEnter: unloading_ = true; break;
+    case EventKind::kUnloadExit: on_left(event, false); break;
+    case EventKind::kDriverEntryExit:
+      if (!kernel::succeeded(static_cast<kernel::Status>(event.status))) {
+        entry_failed_ = true;
+        on_left(event, true);
+      }
+      break;
+    case EventKind::kLeftOver: on_left_over(event); break;
+    case EventKind::kImageGone: on_image_gone(event); break;
+    default: break;
+  }
+}
+
+// The module has returned for the last time: nothing may be registered, nothing half deregistered.
+void Unload::on_left(const Event& event, bool entry_failed) {
+  for (const Registration& left : registrations_) {
+    if (left.module == event.module &&
+        (left.state == RegistrationState::kRegistering || left.state == RegistrationState::kActive)) {
+      report(FindingKind::kUnloadRegistered, rule_for_registered(left, entry_failed), event, left.registered_at);
+    }
+  }
+  for (const Registration& left : registrations_) {
+    if (left.module == event.module &&
+        (left.state == RegistrationState::kDeregistering || left.state == RegistrationState::kDrained)) {
+      const std::string_view unload_rule = !left.waited ? "R91" : "R90";
+      report(FindingKind::kUnloadPending, entry_failed ? "R25" : left.before_unload ? "R97" : unload_rule, event,
+             left.deregistered_at);
+    }
+  }
+}
+
+// R92: the call was made and failed; R94: the other role was deregistered; R93: another registration was; R89: none.
+std::string_view Unload::rule_for_registered(const Registration& left, bool entry_failed) const {
+  if (entry_failed) {
+    return "R24";
+  }
+  if (left.deregistered_at != 0) {
+    return "R92";
+  }
+  bool same_role = false;
+  bool other_role = false;
+  for (const Registration& other : registrations_) {
+    if (other.module == left.module && other.state > RegistrationState::kActive) {
+      (other.role == left.role ? same_role : other_role) = true;
+    }
+  }
+  return same_role ? "R93" : other_role ? "R94" : "R89";
+}
+
+// What the loader found when it took the image away. b: 1 = queued or running, 0 = a resource that is only held.
+void Unload::on_left_over(const Event& event) {
+  const bool runs = event.b != 0;
+  report(runs ? FindingKind::kUnloadRunning : FindingKind::kResourceLeak,
+         entry_failed_ ? "R26" : runs ? "R108" : "R109", event);
+}
+
+void Unload::on_image_gone(const Event& event) {
+  for (trace::ObjectNumber number = 1; number < blocks_.size(); ++number) {
+    if (blocks_[number].live && blocks_[number].module == event.module) {
+      Event leak = event;
+      leak.object = number;
+      report(FindingKind::kMemoryLeak, entry_failed_ ? "R26" : "R109", leak, blocks_[number].allocated_at);
+    }
+  }
+}
+
+}  // namespace nmrfuzz::contract

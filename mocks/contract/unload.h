@@ -1,0 +1,48 @@
+// unload.h - what must be over when a module leaves memory: R24, R25, R89 to R91, R93 to R95, R97, R108, R109.
+//
+// A registration that was never deregistered hides what hangs from it (its bindings' memory, its running callbacks): one
+// root cause is one finding, and this family's checks run in the order of causes.
+#pragma once
+
+#include <vector>
+
+#include "contract/rule.h"
+#include "nmr/states.h"
+
+namespace nmrfuzz::contract {
+
+class Unload final : public RuleFamily {
+ public:
+  Unload(trace::Recorder& recorder, FindingSink& sink);
+  void reset() override;
+  void on_event(const trace::Event& event) override;
+
+ private:
+  struct Registration {
+    trace::ModuleNumber module = 0;
+    nmr::Role role = nmr::Role::kClient;
+    nmr::RegistrationState state = nmr::RegistrationState::kNone;
+    bool waited = false;             // a wait for it was entered
+    std::uint64_t registered_at = 0;  // events
+    std::uint64_t deregistered_at = 0;
+    bool before_unload = false;      // deregistered before DriverUnload was entered
+  };
+  struct Block {
+    trace::ModuleNumber module = 0;
+    std::uint64_t allocated_at = 0;
+    bool live = false;
+  };
+
+  Registration& registration(trace::ObjectNumber number);
+  void on_left(const trace::Event& event, bool entry_failed);
+  void on_image_gone(const trace::Event& event);
+  void on_left_over(const trace::Event& event);
+  std::string_view rule_for_registered(const Registration& left, bool entry_failed) const;
+
+  std::vector<Registration> registrations_;  // by number
+  std::vector<Block> blocks_;                // by number
+  bool unloading_ = false;
+  bool entry_failed_ = false;
+};
+
+}  // namespace nmrfuzz::contract
