@@ -160,6 +160,10 @@ std::string_view phrase_of(Outcome outcome) {
     case Outcome::kFreedWhileQueued: return "frees an object that is queued";
     case Outcome::kDeletedTwice: return "deletes what has been deleted";
     case Outcome::kStaleHandle: return "was given a handle that is not open";
+    case Outcome::kCharacteristicsFreed:
+      return "frees data that are registered with NMR";
+    case Outcome::kCharacteristicsReused:
+      return "was given structures whose deregistration is not complete";
     case Outcome::kBadArgumentValue: return "was given a value that its documentation forbids";
   }
   return "";

@@ -26,9 +26,18 @@ std::string_view rule_of(Outcome outcome, Routine routine) {
     case Outcome::kLockHeldAtReturn:
     case Outcome::kRegionUnbalanced:
       return "R82";
+    case Outcome::kCharacteristicsFreed:
+      return "R11";
+    case Outcome::kCharacteristicsReused:
+      return "R29";
     default:
       return "";
   }
+}
+
+// Whether a breach with this outcome names a pool block that has been freed.
+bool names_freed_block(Outcome outcome) {
+  return outcome == Outcome::kDoubleFree || outcome == Outcome::kFreedAccess || outcome == Outcome::kWrittenAfterFree;
 }
 
 }  // namespace
@@ -76,6 +85,8 @@ FindingKind kind_of(Outcome outcome) {
       return FindingKind::kBufferOverflow;
     case Outcome::kUninitializedValue:
       return FindingKind::kUninitializedUse;
+    case Outcome::kCharacteristicsFreed:
+      return FindingKind::kCharacteristicsChanged;
     case Outcome::kStaleHandle:
       return FindingKind::kBadHandle;
     case Outcome::kWrongTag:
@@ -83,6 +94,7 @@ FindingKind kind_of(Outcome outcome) {
     case Outcome::kReinitializedWhileQueued:
     case Outcome::kDeletedTwice:
     case Outcome::kBadArgumentValue:
+    case Outcome::kCharacteristicsReused:
       return FindingKind::kBadCall;
     case Outcome::kOk:
     case Outcome::kInjected:
@@ -110,12 +122,11 @@ void Protocol::on_event(const Event& event) {
     default:
       break;
   }
+  // The cause of touching freed memory is where it was freed. Breaches about other objects than pool blocks are numbered
+  // otherwise.
+  const bool freed = names_freed_block(event.outcome) && event.object < freed_at_.size() && freed_at_[event.object] != 0;
+  const std::uint64_t cause = freed ? freed_at_[event.object] : current_number();
   const FindingKind kind = kind_of(event.outcome);
-  // The cause of touching freed memory is where it was freed.
-  const bool freed = kind == FindingKind::kUseAfterFree || kind == FindingKind::kDoubleFree;
-  const std::uint64_t cause =
-      freed && event.object < freed_at_.size() && freed_at_[event.object] != 0 ? freed_at_[event.object]
-                                                                               : current_number();
   report(kind, rule_of(event.outcome, static_cast<Routine>(event.routine)), event, cause);
 }
 

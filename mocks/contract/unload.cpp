@@ -18,12 +18,13 @@ Unload::Unload(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(record
   recorder.subscribe(*this, {EventKind::kRegisterEnter, EventKind::kRegistrationState, EventKind::kDeregisterEnter,
                              EventKind::kWaitEnter, EventKind::kAllocate, EventKind::kFree, EventKind::kUnloadEnter,
                              EventKind::kUnloadExit, EventKind::kDriverEntryExit, EventKind::kImageGone,
-                             EventKind::kLeftOver});
+                             EventKind::kLeftOver, EventKind::kCall, EventKind::kWorkQueued});
 }
 
 void Unload::reset() {
   registrations_.clear();
   blocks_.clear();
+  touched_at_.clear();
   unloading_ = false;
   entry_failed_ = false;
 }
@@ -63,6 +64,12 @@ void Unload::on_event(const Event& event) {
     case EventKind::kFree:
       if (event.object < blocks_.size()) {
         blocks_[event.object].live = false;
+      }
+      break;
+    case EventKind::kCall:
+    case EventKind::kWorkQueued:
+      if (event.thread != 0) {  // what the clock queues was set off by an earlier call
+        remember_object(event.object);
       }
       break;
     case EventKind::kUnloadEnter: unloading_ = true; break;
@@ -119,7 +126,16 @@ std::string_view Unload::rule_for_registered(const Registration& left, bool entr
 void Unload::on_left_over(const Event& event) {
   const bool runs = event.b != 0;
   report(runs ? FindingKind::kUnloadRunning : FindingKind::kResourceLeak,
-         entry_failed_ ? "R26" : runs ? "R108" : "R109", event);
+         entry_failed_ ? "R26" : runs ? "R108" : "R109", event,
+         event.object != 0 && event.object < touched_at_.size() ? touched_at_[event.object] : current_number());
+}
+
+// Who queued or made what is left over is the cause of its being there.
+void Unload::remember_object(trace::ObjectNumber object) {
+  if (object != 0) {
+    touched_at_.resize(std::max<std::size_t>(touched_at_.size(), object + 1), 0);
+    touched_at_[object] = current_number();
+  }
 }
 
 void Unload::on_image_gone(const Event& event) {

@@ -37,10 +37,12 @@ class Unload final : public RuleFamily {
   void on_left(const trace::Event& event, bool entry_failed);
   void on_image_gone(const trace::Event& event);
   void on_left_over(const trace::Event& event);
+  void remember_object(trace::ObjectNumber object);
   std::string_view rule_for_registered(const Registration& left, bool entry_failed) const;
 
   std::vector<Registration> registrations_;  // by number
   std::vector<Block> blocks_;                // by number
+  std::vector<std::uint64_t> touched_at_;    // by object: the last event that queued, created or used it
   bool unloading_ = false;
   bool entry_failed_ = false;
 };

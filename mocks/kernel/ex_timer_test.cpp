@@ -90,12 +90,17 @@ TEST_F(ExTimerTest, CancelRacesWithTheExpiry) {
 TEST_F(ExTimerTest, DeletingFromTheCallbackWithoutWaitingIsLegal) {
   for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
     int runs = 0;
+    KEVENT event;
     callback_ = [&](PEX_TIMER timer) {
-      if (++runs == 1) {
-        ExDeleteTimer(timer, TRUE, FALSE, nullptr);
-      }
+      ++runs;
+      ExDeleteTimer(timer, TRUE, FALSE, nullptr);
+      KeSetEvent(&event, 0, FALSE);
     };
-    run(seed, [&] { ExSetTimer(allocate(), -kMillisecond, 0, nullptr); });
+    run(seed, [&] {
+      KeInitializeEvent(&event, NotificationEvent, FALSE);
+      ExSetTimer(allocate(), -kMillisecond, 0, nullptr);
+      KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, nullptr);
+    });
     EXPECT_EQ(runs, 1);
     EXPECT_TRUE(breaches().empty());
   }

@@ -88,6 +88,8 @@ Outcome Kernel::destroy_object(Object& object) {
   } else if ((object.kind == ObjectKind::kRundown || object.kind == ObjectKind::kCacheAwareRundown) &&
              object.count != 0) {
     outcome = Outcome::kRundownFreedWhileHeld;
+  } else if (object.kind == ObjectKind::kRegistrationData && object.queued) {
+    outcome = Outcome::kCharacteristicsFreed;
   } else if (object.queued) {
     outcome = Outcome::kFreedWhileQueued;
   } else if (has_waiters(object) || object.kind == ObjectKind::kLookasideList) {
@@ -173,6 +175,7 @@ const char* name_of(ObjectKind kind) {
     case ObjectKind::kExTimer: return "timer object";
     case ObjectKind::kCacheAwareRundown: return "cache-aware rundown reference";
     case ObjectKind::kRegistrarWait: return "registrar";
+    case ObjectKind::kRegistrationData: return "registered data";
   }
   return "object";
 }

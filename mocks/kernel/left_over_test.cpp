@@ -14,7 +14,7 @@ namespace {
 using Kinds = std::multiset<ObjectKind>;
 
 class LeftOverTest : public KernelFixture {
- protected:
+ public:
   using Walk = LeftOver (*)(Kernel&, ModuleNumber, LeftOverCursor&);
 
   Kinds all(Walk walk, ModuleNumber module = kModule) {

@@ -44,7 +44,9 @@ enum class ObjectKind : std::uint8_t {
   kThreadHandle,
   kExTimer,
   kCacheAwareRundown,
-  kRegistrarWait,  // what threads that wait for the registrar block on
+  // The registrar's: what threads wait for, and the data that a registration keeps in use.
+  kRegistrarWait,
+  kRegistrationData,
 };
 
 // What the name in reports is: "event", "spin lock", ...

@@ -31,13 +31,13 @@ inline kernel::Routine routine_of(Callback callback) {
   return static_cast<kernel::Routine>(kFirst + static_cast<unsigned>(callback));
 }
 
-// Enters `callback` of the registration's module with scheduling points at entry and return, as the registrar does for
-// all six. `function` makes the call.
+// Enters `callback` of the registration's module. `function` makes the call. The scheduling point at entry is the
+// caller's, in front of the transition that allows the call: nothing may happen between the two (G9). The one at return
+// is here.
 template <class Port, class Function>
 Status call_callback(Port& port, const Binding& binding, const Registration& callee, Callback callback,
                      const void* context, Function function) {
   const kernel::Routine routine = routine_of(callback);
-  port.point(routine, binding.number);
   port.emit(trace::EventKind::kCallbackEnter, routine, binding.number, 0, static_cast<std::uint64_t>(callback),
             port.number_of(context), callee.module);
   std::uint64_t outputs = 0;
@@ -49,13 +49,11 @@ Status call_callback(Port& port, const Binding& binding, const Registration& cal
 }
 
 template <class Port>
-Status call_client_attach(Port& port, Binding& binding) {
+Status call_client_attach(Port& port, Binding& binding, const void* provider_instance) {
   const Registration& client = binding.registration(Role::kClient);
-  const Registration& provider = binding.registration(Role::kProvider);
   return call_callback(port, binding, client, Callback::kClientAttachProvider, client.context, [&](std::uint64_t&) {
     const auto attach = reinterpret_cast<ClientAttachFunction>(client.characteristics.callbacks.attach);
-    return attach(make_handle(HandleKind::kBinding, binding.number), client.context,
-                  provider.characteristics.instance);
+    return attach(make_handle(HandleKind::kBinding, binding.number), client.context, provider_instance);
   });
 }
 
@@ -78,18 +76,18 @@ Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
 }
 
 template <class Port>
-Status call_detach(Port& port, const Binding& binding, Role role) {
-  const Side& side = binding.sides[index_of(role)];
-  return call_callback(port, binding, *side.registration, detach_callback(role), side.context, [&](std::uint64_t&) {
-    return reinterpret_cast<DetachFunction>(side.registration->characteristics.callbacks.detach)(side.context);
+Status call_detach(Port& port, const Binding& binding, Role role, void* context) {
+  const Registration& callee = *binding.sides[index_of(role)].registration;
+  return call_callback(port, binding, callee, detach_callback(role), context, [&](std::uint64_t&) {
+    return reinterpret_cast<DetachFunction>(callee.characteristics.callbacks.detach)(context);
   });
 }
 
 template <class Port>
-void call_cleanup(Port& port, const Binding& binding, Role role) {
-  const Side& side = binding.sides[index_of(role)];
-  call_callback(port, binding, *side.registration, cleanup_callback(role), side.context, [&](std::uint64_t&) {
-    reinterpret_cast<CleanupFunction>(side.registration->characteristics.callbacks.cleanup)(side.context);
+void call_cleanup(Port& port, const Binding& binding, Role role, void* context) {
+  const Registration& callee = *binding.sides[index_of(role)].registration;
+  call_callback(port, binding, callee, cleanup_callback(role), context, [&](std::uint64_t&) {
+    reinterpret_cast<CleanupFunction>(callee.characteristics.callbacks.cleanup)(context);
     return kernel::kStatusSuccess;
   });
 }

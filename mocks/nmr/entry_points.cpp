@@ -31,6 +31,8 @@ bool read_instance(Kernel& kernel, Routine routine, const NPI_REGISTRATION_INSTA
   }
   read.structure = structure;
   read.instance = &instance;
+  read.npi_id = instance.NpiId;
+  read.module_id = instance.ModuleId;
   std::memcpy(read.npi.data(), instance.NpiId, sizeof(GUID));
   read.callbacks = callbacks;
   return true;

@@ -33,6 +33,17 @@ class FiberPort {
     }
   }
 
+  // Notes that `data` is in use until release(): freeing the pool block around it is a breach. 0 for what lies elsewhere.
+  ObjectNumber hold(const void* data) {
+    if (!kernel::Pool::contains(data)) {
+      return 0;
+    }
+    kernel::Object& held = kernel_->add_object(kernel::ObjectKind::kRegistrationData, data);
+    held.queued = true;
+    return kernel_->number_of(held);
+  }
+  void release(ObjectNumber held) { kernel_->objects().at(held).queued = false; }
+
   void spawn(schedule::ThreadBody body, void* argument) {
     kernel_->spawn(schedule::ThreadRole::kRegistrar, body, argument, kernel::kPassiveLevel);
   }
@@ -47,6 +58,12 @@ class FiberPort {
     event.a = a;
     event.b = b;
     kernel_->scheduler().write(event);
+  }
+
+  void breach(trace::Outcome outcome, const Registration& registration) {
+    kernel_->breach(
+        registration.role == Role::kClient ? kernel::Routine::NmrRegisterClient : kernel::Routine::NmrRegisterProvider,
+        outcome, registration.number);
   }
 
   template <class Function>

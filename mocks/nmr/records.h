@@ -30,6 +30,8 @@ struct Callbacks {
 // What a module hands to Register, read from either kind of characteristics.
 struct Characteristics {
   const void* structure = nullptr;
+  const void* npi_id = nullptr;     // what the instance points to: has to live as long as the registration
+  const void* module_id = nullptr;
   const void* instance = nullptr;  // NPI_REGISTRATION_INSTANCE inside the structure: shown to the other side, not copied
   std::array<std::uint64_t, 2> npi{};  // the GUID's 16 bytes
   Callbacks callbacks;
@@ -50,8 +52,10 @@ struct Registration {
   std::uint32_t bindings = 0;        // how many
   std::uint32_t calls = 0;           // Register and Deregister calls still working on it
   bool error_injected = false;       // dereg_error=inject_once has struck
-  Binding* deferred_cleanups = nullptr;  // cleanup_where=at_wait: chain through Binding::next_deferred
+  bool closed_when_idle = false;     // by Deregister itself (dereg_status=success_when_idle)
+  Binding* deferred_cleanups = nullptr;  // cleanup_where=at_wait: chain through Side::next_deferred
   ObjectNumber wait_object = 0;      // what waiters block on
+  std::array<ObjectNumber, 3> data{};   // records of the structure and of what it points to, while they are in use
 };
 
 // One side of a binding.
@@ -62,6 +66,7 @@ struct Side {
   DetachProgress progress = DetachProgress::kIdle;
   Binding* next = nullptr;  // in the registration's list
   Binding* previous = nullptr;
+  Binding* next_deferred = nullptr;
 };
 
 struct Binding {
@@ -69,12 +74,11 @@ struct Binding {
   BindingState state = BindingState::kOffered;
   std::array<Side, 2> sides;  // by Role
   ThreadNumber attacher = 0;  // on which the client's attach callback runs
-  std::uint8_t attach_attempts = 0;
+  bool attach_attempted = false;  // NmrClientAttachProvider has failed before
   Status last_attach_status = 0;
-  std::uint8_t callbacks_running = 0;  // detach callbacks
+  std::uint8_t detaches_left = 0;  // detach callbacks that run or are still to be called
   Role initiator = Role::kClient;      // whose deregistration started the detach
   bool provider_only = false;          // the client refused late: it is not called again
-  Binding* next_deferred = nullptr;
   ObjectNumber offer_done = 0;         // what a thread that waits for the offer's end blocks on
   bool offer_finished = false;
 

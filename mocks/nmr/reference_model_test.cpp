@@ -468,7 +468,7 @@ const std::vector<Fault>& broken_cycles() {
       {"calling too late", "section 3.3: binding 1: detach callback 1 returned with its side at 0", "simple",
        [](Edited& e) { e.move(e.enter(kClientDetach) - 1, 1, e.exit(kClientDetach) + 1); }},
       {"detached too late", "section 3.3: binding 1: cleanup callback 2 in state 4", "simple",
-       [](Edited& e) { e.move(e.claim(B::kDetached), 1, e.enter(kClientCleanup) + 1); }},
+       [](Edited& e) { e.move(e.claim(B::kDetached), 2, e.enter(kClientCleanup) + 1); }},
       {"cleaning too late", "section 3.3: binding 1: cleanup callback 2 returned in state 5", "simple",
        [](Edited& e) { e.move(e.claim(B::kCleaning), 1, e.exit(kClientCleanup) + 1); }},
       {"completion of nothing accepted", "G5: a detach was completed with a handle of no binding", "stays",

@@ -7,11 +7,14 @@
 // Port: what the registrar needs of the machine it runs on:
 //   lock() unlock()              guard the tables; on fibers they do nothing, since nothing yields in between
 //   point(routine, object)       a scheduling point
-//   park(object&) wake(object&)  block until woken, to test again; spurious wake-ups are allowed
+//   park(object&) wake(object&)  block until woken, to test again; spurious wake-ups are allowed. Called with the lock,
+//                                which park() leaves while it blocks
 //   spawn(body, argument)        a thread of the registrar's own
 //   decide(n, kind)              a decision among n
 //   fails(routine)               whether a call that can fail is to fail
 //   emit(event fields)           writes an event
+//   hold(data) release(held)     notes that a module's data are in use, until they no longer are
+//   breach(outcome, registration) reports a broken protocol of Register
 //   call(module, callback, f)    runs f, which calls into the module
 //   thread() module() irql() set_irql(level) number_of(value)
 //
@@ -22,6 +25,7 @@
 #include <vector>
 
 #include "kernel/routine.h"
+#include "nmr/mutant.h"
 #include "nmr/records.h"
 #include "nmr/stable_table.h"
 #include "nmr/states.h"
@@ -83,20 +87,38 @@ class Registrar {
     Role role = Role::kClient;
   };
 
+  // Ports of tests may break one condition of the registrar (mutant.h).
+  static constexpr bool kHasMutants = requires(const Port& port) { port.mutant(Mutant::kNone); };
+  bool is_mutant(Mutant mutant) const {
+    if constexpr (kHasMutants) {
+      return port_.mutant(mutant);
+    } else {
+      return false;
+    }
+  }
+
+  // "Under the lock": the caller holds it. All others must not hold it, since they call callbacks or wait.
+
   // registration_steps.h
   Registration& add_registration(Role role, const Characteristics& characteristics, void* context);
   std::uint32_t npi_index(const std::array<std::uint64_t, 2>& npi);
   std::size_t plan_offers(const Registration& registration);
   template <class Record>
   std::size_t order(std::vector<Record*>& plan, std::size_t first);
+  template <class Record>
+  Record& planned(const std::vector<Record*>& plan, std::size_t index);
   void offer_planned(Registration& registration, std::size_t first, std::size_t count);
   Status fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
                        void** handle);
   std::size_t plan_detaches(Registration& registration);
   void detach_planned(Registration& registration, std::size_t first, std::size_t count);
-  void run_deferred_cleanups(Registration& registration);
+  Status begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first,
+                          std::size_t& count);
+  Status refuse_wait(Routine routine, const Registration* registration, HandleState state);
+  void wait_until_drained(Registration& registration);
   void leave_if_drained(Registration& registration);
   void close(Registration& registration);
+  void hold_data(Registration& registration);
   Registration* resolve_registration(Role role, void* handle, HandleState& state);
   Binding* resolve_binding(Role role, void* handle, HandleState& state);
   static bool is_live(const Registration& registration) {
@@ -104,23 +126,35 @@ class Registrar {
   }
 
   // attach_steps.h
-  void offer(Registration& client, Registration& provider);
+  Binding* offer(Registration& client, Registration& provider);
   Binding& add_binding(Registration& client, Registration& provider);
+  bool may_enter_offer(Binding& binding);
   void run_offer(Binding& binding);
+  void end_offer(Binding& binding);
   void finish_offer(Binding& binding, Status status);
   void refuse_late(Binding& binding);
   bool may_attempt_attach(const Binding& binding) const;
+  HandleState enter_attach_call(void* handle, const void* client_context, Binding*& binding);
+  bool may_ask_provider(const Binding& binding) const;
   Status ask_provider(Binding& binding, void* client_context, const void* client_dispatch);
+  Status call_provider(Binding& binding, void* client_context, const void* client_dispatch);
   void remove_binding(Binding& binding);
 
   // detach_steps.h
   bool begin_detach(Binding& binding, Role initiator);
   void detach(Binding& binding);
   void detach_side(Binding& binding, Role role);
-  void settle_side(Binding& binding, Role role, Status status);
+  bool is_passed_over(const Binding& binding, Role role) const;
+  void enter_detach(Binding& binding, Role role);
+  bool settle_side(Binding& binding, Role role, Status status);
   Role first_to_detach(const Binding& binding) const;
+  HandleState judge_completion(const Binding* binding, Role role) const;
+  bool complete_side(Binding& binding, Role role);
   bool take_detached(Binding& binding);
-  void after_detach_step(Binding& binding);
+  void start_cleanup(Binding& binding);
+  bool defer_cleanup(Binding& binding);
+  Binding* take_deferred(Registration& registration);
+  void* context_of(const Binding& binding, Role role) const;
   void clean_up(Binding& binding);
   void clean_up_side(Binding& binding, Role role);
   Role first_to_clean_up(const Binding& binding) const;
@@ -147,6 +181,9 @@ class Registrar {
   static constexpr std::size_t kBuckets = 1024;
   StableTable<Npi> npis_;
   std::vector<Npi*> buckets_ = std::vector<Npi*>(kBuckets, nullptr);
+
+  // The last registration made with each structure, by the structure's number of first appearance.
+  std::vector<Registration*> by_structure_;
 
   // Lists made under the lock and worked off outside it: each call uses the part that it appended.
   std::vector<Registration*> planned_offers_;

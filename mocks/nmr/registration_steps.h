@@ -19,6 +19,7 @@ void Registrar<Port>::reset(const World& world) {
     buckets_[npis_[i].id[0] % kBuckets] = nullptr;
   }
   npis_.clear();
+  by_structure_.clear();
   planned_offers_.clear();
   planned_detaches_.clear();
 }
@@ -103,6 +104,7 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
     npi.last[index_of(role)] = added;
     move(*added, RegistrationState::kRegistering);
     ++added->calls;
+    hold_data(*added);
   }
   if (world_.handle_store == HandleStore::kBeforeOffers) {
     *handle = make_handle(handle_kind(role), added->number);
@@ -140,6 +142,25 @@ std::size_t Registrar<Port>::order(std::vector<Record*>& plan, std::size_t first
     }
   }
   return count;
+}
+
+// From now on what the module handed over is in use, in place (A23). Its reuse while an earlier registration of it is not
+// through is told to the rules: the module has not waited (R29).
+template <class Port>
+void Registrar<Port>::hold_data(Registration& registration) {
+  const Characteristics& used = registration.characteristics;
+  if (used.structure == nullptr) {
+    return;  // a peer of the environment
+  }
+  registration.data = {port_.hold(used.structure), port_.hold(used.npi_id), port_.hold(used.module_id)};
+  const std::uint32_t number = port_.number_of(used.structure);
+  if (by_structure_.size() <= number) {
+    by_structure_.resize(number + 1, nullptr);
+  }
+  const Registration* const before = std::exchange(by_structure_[number], &registration);
+  if (before != nullptr && !is_live(*before) && before->state != RegistrationState::kClosed) {
+    port_.breach(trace::Outcome::kCharacteristicsReused, registration);
+  }
 }
 
 // Lists the live registrations of the opposite role, in the world's order; returns how many.
@@ -328,6 +349,11 @@ void Registrar<Port>::leave_if_drained(Registration& registration) {
 template <class Port>
 void Registrar<Port>::close(Registration& registration) {
   move(registration, RegistrationState::kClosed);
+  for (const ObjectNumber held : registration.data) {
+    if (held != 0) {
+      port_.release(held);
+    }
+  }
   Npi& npi = npis_[registration.npi];
   const std::size_t role = index_of(registration.role);
   (registration.previous_of_npi != nullptr ? registration.previous_of_npi->next_of_npi : npi.first[role]) =

@@ -17,10 +17,9 @@ void Peers::reset(std::span<const NpiUse> uses) {
   released_ = false;
   gate_ = kernel_.number_of(kernel_.add_object(kernel::ObjectKind::kRegistrarWait, nullptr));
   for (const NpiUse& use : uses) {
-    add_peer(use);
-    if (chance(3)) {
-      add_peer(use);  // a second one of the same NPI
-    }
+    do {
+      add_peer(use);
+    } while (peers_.size() < kPeersMaximum && chance(3));
   }
 }
 

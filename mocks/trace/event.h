@@ -131,6 +131,10 @@ enum class Outcome : std::uint8_t {
   kStaleHandle,
   kBadArgumentValue,
 
+  // Registration with NMR.
+  kCharacteristicsFreed,  // what was handed to Register is freed before the deregistration is complete
+  kCharacteristicsReused, // Register with the structures of a deregistration that is not complete
+
   kCount
 };
 
