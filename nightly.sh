@@ -5,6 +5,6 @@ set -euo pipefail
 here=$(cd -P "$(dirname "$0")" && pwd)
 
 # Progress goes to standard error, so that `--json -` keeps standard output to itself.
-"$here/setup.sh" >&2
+"$here/cmake/packages.sh" >&2
 "$here/cmake/build.sh" plain product >&2
 exec "$here/build/nmrfuzz" nightly "$@"

@@ -64,7 +64,7 @@ check_format() {
 }
 
 heading "packages"
-./setup.sh
+cmake/packages.sh
 
 heading "clang-format"
 check_format

@@ -32,3 +32,10 @@ function(nmrfuzz_add_benchmark_smoke)
     set_tests_properties(stress.smoke.bench PROPERTIES TIMEOUT 300)
   endif()
 endfunction()
+
+# Every command of the README, with the output that it shows.
+function(nmrfuzz_add_readme_test)
+  add_test(NAME readme COMMAND bash ${PROJECT_SOURCE_DIR}/cmake/readme_test.sh README.md
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(readme PROPERTIES TIMEOUT 300 RUN_SERIAL TRUE)
+endfunction()

@@ -1,7 +1,7 @@
 // compiler.h - what the Windows compiler and its lowest headers give for granted: calling conventions, attributes,
 // linkage words, annotation words, structured exception handling words, architecture macros.
 // Sources: WDK documentation pages "Windows Data Types", "try-except statement", "try-finally statement",
-// "__declspec", "Driver programming techniques"; kernel-surface.md part b for what clang on Linux needs.
+// "__declspec", "Driver programming techniques".
 //
 // NMRFUZZ_MOCK, defined before the first inclusion, is for our own C++ sources: it leaves out every macro whose plain
 // name could break a libstdc++ header (IN, OUT, VOID, min, __try, __in, _In_, ...). Modules never define it.

@@ -1,6 +1,6 @@
 // interlocked_long.h - C++ only: MSVC's LONG is its long, so C++ drivers pass "long volatile *" to the 32-bit
 // functions. Linux's long has 64 bits; these overloads do the same operation at that width.
-// Source: kernel-surface.md part b, "bare long".
+// Source: the LLP64 data model of the Windows documentation, where long has 32 bits.
 #ifndef NMRFUZZ_INTERLOCKED_LONG_H
 #define NMRFUZZ_INTERLOCKED_LONG_H
 

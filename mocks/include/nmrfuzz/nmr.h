@@ -1,6 +1,6 @@
 // nmr.h - the Network Module Registrar: nine entry points, callback types, structures.
 // Sources: reference pages of netioddk.h ("NmrRegisterProvider" and its eight companions, "NPI_CLIENT_CHARACTERISTICS",
-// "NPI_PROVIDER_CHARACTERISTICS", "NPI_REGISTRATION_INSTANCE", the six callback pages), nmr-contract.md section 2.
+// "NPI_PROVIDER_CHARACTERISTICS", "NPI_REGISTRATION_INSTANCE", the six callback pages).
 // Characteristics, registration instances, module ids and NPI ids are passed as pointers to const.
 #ifndef NMRFUZZ_NMR_H
 #define NMRFUZZ_NMR_H
