@@ -1,3 +1,5 @@
+// deferred_work.cpp - the work of a thread lives in its ThreadState; whoever waits for work to end looks at all
+// threads.
 #include "kernel/deferred_work.h"
 
 #include "kernel/status.h"

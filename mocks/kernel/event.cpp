@@ -16,11 +16,7 @@ bool is_event(ObjectKind kind) {
   if (!kernel.probe(routine, event, sizeof *event)) {
     return nullptr;
   }
-  Object* const object = kernel.find(routine, event->Header.ObjectNumber, event, is_event);
-  if (object != nullptr) {
-    kernel.point(routine, kernel.number_of(*object));
-  }
-  return object;
+  return kernel.find_at_point(routine, event->Header.ObjectNumber, event, is_event);
 }
 
 // Takes the signal away; returns whether it was there.

@@ -33,7 +33,7 @@ std::int32_t shown(T value) {
 template <class T>
 bool reach(Kernel& kernel, Routine routine, T const volatile* memory, Access access) {
   kernel.point(routine, 0, access);
-  return kernel.probe(routine, const_cast<const T*>(memory), sizeof *memory);
+  return kernel.probe(routine, static_cast<const void*>(const_cast<const T*>(memory)), sizeof *memory);
 }
 
 // Runs `operation`, which changes *target and returns what was there; returns that, 0 after a breach.
@@ -133,6 +133,7 @@ using namespace nmrfuzz::kernel;  // NOLINT: the C entry points below
 
 extern "C" {
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type in a declaration cannot be in parentheses
 #define NMRFUZZ_INTERLOCKED(suffix, type)                                                                          \
   type InterlockedExchange##suffix(type volatile* Target, type Value) { return exchange(Target, Value); }          \
   type InterlockedCompareExchange##suffix(type volatile* Destination, type ExChange, type Comperand) {             \
@@ -176,6 +177,7 @@ NMRFUZZ_ORDERED(, 16, SHORT)
 NMRFUZZ_ORDERED(, 8, CHAR)
 NMRFUZZ_ORDERED(Pointer, , PVOID)
 #undef NMRFUZZ_ORDERED
+// NOLINTEND(bugprone-macro-parentheses)
 
 void KeMemoryBarrier(void) {
   Kernel& kernel = current_kernel();

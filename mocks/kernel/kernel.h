@@ -125,12 +125,13 @@ class Kernel {
     scheduler_.point({static_cast<trace::RoutineNumber>(routine), access, object});
   }
   // Writes the event of a call that has taken effect.
-  void called(Routine routine, ObjectNumber object = 0, std::int32_t status = 0, std::uint64_t a = 0,
-              std::uint64_t b = 0) {
+  [[gnu::always_inline]] void called(Routine routine, ObjectNumber object = 0, std::int32_t status = 0,
+                                     std::uint64_t a = 0, std::uint64_t b = 0) {
     write(trace::EventKind::kCall, routine, object, status, a, b);
   }
-  void write(trace::EventKind kind, Routine routine, ObjectNumber object, std::int32_t status = 0,
-             std::uint64_t a = 0, std::uint64_t b = 0, Outcome outcome = Outcome::kOk) {
+  [[gnu::always_inline]] void write(trace::EventKind kind, Routine routine, ObjectNumber object,
+                                    std::int32_t status = 0, std::uint64_t a = 0, std::uint64_t b = 0,
+                                    Outcome outcome = Outcome::kOk) {
     trace::Event event = scheduler_.event(kind);
     event.routine = static_cast<trace::RoutineNumber>(routine);
     event.outcome = outcome;

@@ -1,3 +1,4 @@
+// kernel_memory.cpp - blocks of the environment in the pool, found by address.
 #include "kernel/kernel_memory.h"
 
 namespace nmrfuzz::kernel {

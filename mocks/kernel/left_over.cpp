@@ -1,3 +1,4 @@
+// left_over.cpp - resources are found among the records, what runs among the threads.
 #include "kernel/left_over.h"
 
 namespace nmrfuzz::kernel {

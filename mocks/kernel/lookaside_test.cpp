@@ -8,8 +8,6 @@
 namespace nmrfuzz::kernel {
 namespace {
 
-using trace::EventKind;
-
 constexpr ULONG kTag = 0x74736554;  // "Test"
 constexpr SIZE_T kBytes = 48;
 

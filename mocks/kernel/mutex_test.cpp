@@ -8,8 +8,6 @@
 namespace nmrfuzz::kernel {
 namespace {
 
-using trace::EventKind;
-
 NTSTATUS wait_for(PVOID object, PLARGE_INTEGER timeout = nullptr) {
   return KeWaitForSingleObject(object, Executive, KernelMode, FALSE, timeout);
 }
@@ -114,9 +112,9 @@ TEST_F(MutexTest, Breaches) {
       {Outcome::kWaitAtRaisedIrql, Outcome::kLockNotOwned}, [](PKMUTEX mutex) { KeReleaseMutex(mutex, TRUE); },
       kDispatchLevel);
   expect({Outcome::kWrongObject}, [](PKMUTEX) {
-    KEVENT event{};
-    KeInitializeEvent(&event, NotificationEvent, FALSE);
-    KeReleaseMutex(reinterpret_cast<PKMUTEX>(&event), FALSE);
+    KMUTEX memory{};
+    KeInitializeEvent(reinterpret_cast<PKEVENT>(&memory), NotificationEvent, FALSE);
+    KeReleaseMutex(&memory, FALSE);
   });
   KMUTEX mutex{};
   EXPECT_EQ(outcomes_of([&] { KeReleaseMutex(&mutex, FALSE); }), std::vector{Outcome::kUninitializedObject});

@@ -66,17 +66,17 @@ class Pool {
   // Whether `bytes` >= 1 at `pointer` lie in a live block: the common case of check(), without its loop over reasons.
   bool allows(const void* pointer, std::size_t bytes) const {
     const auto first = reinterpret_cast<std::uintptr_t>(pointer) - kArenaAddress;
-    const std::uintptr_t last = first + bytes - 1;
-    if (first >= used_ || last >= used_) {
+    if (first >= used_ || bytes > kArenaBytes) {
       return false;
     }
     const std::uint8_t* shadow = shadow_.data() + first / kGranule;
-    for (const std::uint8_t* const end = shadow_.data() + last / kGranule; shadow != end; ++shadow) {
-      if (*shadow != kGranule) {
+    std::size_t end = first % kGranule + bytes;  // counted from the granule's first byte
+    for (; end > kGranule; end -= kGranule, ++shadow) {
+      if (*shadow != kGranule) {  // red zones follow every block, so this stays in the used part
         return false;
       }
     }
-    return *shadow <= kGranule && last % kGranule < *shadow;
+    return end <= *shadow && *shadow != kShadowFreed;
   }
   // How touching `bytes` at `pointer`, which the arena contains, would be wrong; kOk if it is allowed.
   trace::Outcome check(const void* pointer, std::size_t bytes) const;

@@ -69,7 +69,8 @@ void* allocate_block(Kernel& kernel, Routine routine, const PoolRequest& request
   kernel.check_irql(routine);
   check_paged(kernel, routine, request.type, 0);
   kernel.point(routine, 0, Access::kNone);
-  const bool injected = kernel.fails(routine);
+  // Where a failure raises, catching it is lawful, and exceptions do not exist here: such a call does not fail.
+  const bool injected = !request.raises && kernel.fails(routine);
   const std::uint32_t block =
       injected ? 0
                : kernel.pool().allocate(request.bytes, request.tag, request.type, request.zero,

@@ -43,6 +43,10 @@ namespace {
   while (object->owner != 0) {
     kernel.block_on(number);
   }
+  if (object->kind != ObjectKind::kSpinLock) {  // freed at the point or while this thread was waiting
+    kernel.breach(routine, Outcome::kFreedObject, number);
+    return;
+  }
   object->owner = self;
   ++kernel.thread_state().locks_held;
   kernel.called(routine, number);
@@ -156,6 +160,20 @@ BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock) {
   }
   kernel.called(kRoutine, number, taken ? 1 : 0);
   return taken ? TRUE : FALSE;
+}
+
+BOOLEAN KeTestSpinLock(PKSPIN_LOCK SpinLock) {
+  constexpr Routine kRoutine = Routine::KeTestSpinLock;
+  Kernel& kernel = current_kernel();
+  Object* const object = record_of(kernel, kRoutine, SpinLock);
+  if (object == nullptr) {
+    return TRUE;
+  }
+  const ObjectNumber number = kernel.number_of(*object);
+  kernel.point(kRoutine, number, Access::kRead);
+  const bool available = object->owner == 0;
+  kernel.called(kRoutine, number, available ? 1 : 0);
+  return available ? TRUE : FALSE;
 }
 
 VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle) {

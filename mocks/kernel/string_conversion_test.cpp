@@ -61,6 +61,12 @@ TEST_F(StringConversionTest, AConversionIntoABufferNeedsRoomForTheTerminator) {
   EXPECT_EQ(wide.Length, 4);
   EXPECT_EQ(units[2], 0);
   EXPECT_EQ(units[3], u'#');
+  std::array<CHAR, 3> narrow_units{};
+  ANSI_STRING narrow{0, 2, narrow_units.data()};
+  EXPECT_EQ(RtlUnicodeStringToAnsiString(&narrow, &wide, FALSE), STATUS_BUFFER_OVERFLOW);
+  narrow.MaximumLength = 3;
+  EXPECT_EQ(RtlUnicodeStringToAnsiString(&narrow, &wide, FALSE), kStatusSuccess);
+  EXPECT_STREQ(narrow.Buffer, "ab");
   std::vector<CHAR> text(40000, 'a');
   const ANSI_STRING too_long{40000, 40000, text.data()};
   EXPECT_EQ(RtlAnsiStringToUnicodeString(&wide, &too_long, TRUE), STATUS_INVALID_PARAMETER_2);

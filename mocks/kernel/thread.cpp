@@ -1,10 +1,12 @@
 // thread.cpp - system threads, thread objects, handles, references to objects.
 //
 // A thread object lives as long as its thread runs, a handle is open or a reference is held; waiting for one that is
-// gone is a breach. The object is signalled once the thread has left the module's code for good. Record of a thread:
-// running = 1 until it ended, holders = open handles, count = references by pointer. Sources: documentation pages
-// "PsCreateSystemThread", "PsTerminateSystemThread", "ObReferenceObjectByHandle", "ObDereferenceObject", "ZwClose",
-// "Life Cycle of an Object", "Object Handles".
+// gone is a breach. The object is signalled once the thread has left the module's code for good.
+//
+// Record of a thread: running = 1 until it ended, holders = open handles, count = references by pointer.
+//
+// Sources: documentation pages "PsCreateSystemThread", "PsTerminateSystemThread", "ObReferenceObjectByHandle",
+// "ObDereferenceObject", "ZwClose", "Life Cycle of an Object", "Object Handles".
 #include <ntddk.h>
 
 #include "kernel/deferred_work.h"

@@ -1,9 +1,12 @@
 // time.cpp - the clocks, processors, and which routines there are.
 //
 // All clocks are the scheduler's virtual time plus a constant. Time moves when the clock is scheduled, so a loop that
-// does nothing but ask for the time gets a timer from here that makes it move. A thread at DISPATCH_LEVEL or above is
-// on a processor that no other such thread is on; below, the number may change between two calls. Sources:
-// documentation pages "KeQueryPerformanceCounter", "KeQueryInterruptTime", "KeQuerySystemTimePrecise",
+// does nothing but ask for the time gets a timer from here that makes it move.
+//
+// A thread at DISPATCH_LEVEL or above is on a processor that no other such thread is on; below, the number may change
+// between two calls.
+//
+// Sources: documentation pages "KeQueryPerformanceCounter", "KeQueryInterruptTime", "KeQuerySystemTimePrecise",
 // "KeQueryTickCount", "KeGetCurrentProcessorNumberEx", "KeQueryActiveProcessorCountEx",
 // "KeSetSystemGroupAffinityThread", "MmGetSystemRoutineAddress".
 #include <dlfcn.h>

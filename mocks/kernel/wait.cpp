@@ -18,7 +18,18 @@ std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited,
     breach(routine, Outcome::kWaitAtRaisedIrql, first);
   }
   point(routine, first);
+  for (const ObjectNumber number : waited) {
+    if (!is_dispatcher(objects_.at(number).kind)) [[unlikely]] {  // freed at the point
+      breach(routine, Outcome::kFreedObject, number);
+      return kStatusInvalidParameter;
+    }
+  }
   const ThreadNumber self = scheduler_.current().number;
+  if (waited.size() == 1 && is_signalled(objects_.at(first), self)) {  // no queue to enter and leave
+    try_take(objects_.at(first), self);
+    called(routine, first, kStatusSuccess, 1);
+    return kStatusSuccess;
+  }
   ThreadState& state = thread_state();
   state.waits_for_all = all;
   state.first_wait_block = kNoWaitBlock;

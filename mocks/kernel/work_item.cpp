@@ -2,8 +2,9 @@
 //
 // Each queued item runs on a worker thread of its own at PASSIVE_LEVEL. From the moment its routine is entered the item
 // may be queued again, and freed. An I/O work item holds its device object, and with it the driver's image, from
-// queueing until the routine has returned; a WORK_QUEUE_ITEM holds nothing. Sources: documentation pages "System Worker
-// Threads", "IoQueueWorkItem", "IoFreeWorkItem", "ExQueueWorkItem".
+// queueing until the routine has returned; a WORK_QUEUE_ITEM holds nothing.
+//
+// Sources: documentation pages "System Worker Threads", "IoQueueWorkItem", "IoFreeWorkItem", "ExQueueWorkItem".
 #include <ntddk.h>
 
 #include "kernel/deferred_work.h"
