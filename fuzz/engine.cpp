@@ -28,10 +28,12 @@ struct Engine::Parts final : contract::FindingSink {
         scheduler(recorder, decision_log),
         kernel(scheduler),
         registrar(nmr::FiberPort(kernel)),
-        rules(recorder, *this),
         peers(kernel, registrar),
         images(loaded.begin(), loaded.end()),
         settings(chosen) {
+    if (settings.rules) {
+      rules.emplace(recorder, *this);
+    }
     for (std::size_t i = 0; i < images.size(); ++i) {
       drivers.push_back(
           std::make_unique<module::Driver>(kernel, static_cast<trace::ModuleNumber>(i + 1), images[i]->entry()));
@@ -67,7 +69,7 @@ struct Engine::Parts final : contract::FindingSink {
   schedule::Scheduler scheduler;
   kernel::Kernel kernel;
   nmr::FiberRegistrar registrar;
-  contract::Rules rules;
+  std::optional<contract::Rules> rules;
   peers::Peers peers;
   std::vector<module::Image*> images;
   std::vector<std::unique_ptr<module::Driver>> drivers;
@@ -105,7 +107,9 @@ void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed) {
   }
   finding.reset();
   recorder.reset();
-  rules.reset();
+  if (rules) {
+    rules->reset();
+  }
   strategy.begin(seed);
   scheduler.reset(strategy, settings.step_limit);
   nmr::World world = settings.world;
@@ -267,7 +271,7 @@ Report Engine::describe(std::span<const std::uint16_t> decisions) {
   if (!first.finding) {
     return {};
   }
-  Narrator narrator(parts_->recorder, parts_->images, *first.finding);
+  Narrator narrator(parts_->recorder, parts_->registrar, parts_->images, *first.finding);
   parts_->narrator = &narrator;
   const Execution second = run(replay, 0);
   parts_->narrator = nullptr;

@@ -26,6 +26,7 @@ struct Settings {
   nmr::World world;
   bool faults = true;
   std::uint64_t step_limit = schedule::kStepLimitDefault;
+  bool rules = true;  // false: nothing is judged; for benchmarks
 };
 
 // The result of one execution.
