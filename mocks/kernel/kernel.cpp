@@ -7,6 +7,14 @@ namespace nmrfuzz::kernel {
 
 using trace::EventKind;
 
+namespace {
+
+// A thread that has done nothing. Copied from here: a temporary would be written in small pieces and read back in large
+// ones at once, for which the processor has to wait.
+constexpr ThreadState kFreshThread;
+
+}  // namespace
+
 Kernel* set_current_kernel(Kernel* kernel) { return std::exchange(kernel_in_force, kernel); }
 
 Kernel::Kernel(schedule::Scheduler& scheduler)
@@ -21,7 +29,7 @@ void Kernel::reset(const Options& options) {
   objects_.reset();
   pool_.reset();
   values_.reset();
-  std::fill_n(thread_states_.begin(), scheduler_.thread_limit(), ThreadState{});
+  std::fill_n(thread_states_.begin(), scheduler_.thread_limit(), kFreshThread);
   wait_blocks_.clear();
   wait_blocks_.emplace_back();  // number 0 is kNoWaitBlock
   free_wait_blocks_.clear();
@@ -146,7 +154,7 @@ void Kernel::abandon_module_frames() {
 ThreadNumber Kernel::spawn(schedule::ThreadRole role, schedule::ThreadBody body, void* argument,
                            std::uint8_t irql) {
   const ThreadNumber thread = scheduler_.spawn(role, body, argument, irql);
-  thread_states_[thread] = {};
+  thread_states_[thread] = kFreshThread;
   return thread;
 }
 

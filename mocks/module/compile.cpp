@@ -281,7 +281,7 @@ bool Builder::compile_stable(const std::string& folder, std::vector<Dependency>&
     }
     before = std::move(after);
   }
-  return fail(BuildFailureKind::kNotReproducible,
+  return fail(BuildFailureKind::kSourcesChange,
               request_.sources.front() + ": it, or a file that it includes, changes while it is compiled; try again");
 }
 

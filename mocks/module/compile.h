@@ -42,11 +42,11 @@ struct Build {
 };
 
 enum class BuildFailureKind : std::uint8_t {
-  kNoSource,        // missing, unreadable or of an unknown kind
-  kCompileError,    // `message` is what compiler or linker said, verbatim
-  kNoTool,          // the compiler cannot be run
-  kNoCache,         // the cache folder cannot be written
-  kNotReproducible  // sources changed again and again while they were compiled
+  kNoSource,      // missing, unreadable or of an unknown kind
+  kCompileError,  // `message` is what compiler or linker said, verbatim
+  kNoTool,        // the compiler cannot be run
+  kNoCache,       // the cache folder cannot be written
+  kSourcesChange  // sources changed again and again while they were compiled
 };
 
 struct BuildFailure {

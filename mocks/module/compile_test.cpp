@@ -5,6 +5,7 @@
 
 #include "module/files.h"
 #include "module/module_fixture.h"
+#include "nmrfuzz_config.h"
 
 namespace nmrfuzz::module {
 namespace {
@@ -170,6 +171,7 @@ TEST_F(CompileTest, RunsAtTheSameTimeShareOneCache) {
   const BuildRequest request = request_for({folder.write("a.c", kEntry), folder.write("b.c", "int b;\n")});
   std::vector<std::string> paths(4);
   std::vector<std::thread> runs;
+  runs.reserve(paths.size());
   for (std::string& path : paths) {
     runs.emplace_back([&request, &path] {
       auto result = build(request);
@@ -186,6 +188,34 @@ TEST_F(CompileTest, RunsAtTheSameTimeShareOneCache) {
   for (const auto& item : std::filesystem::directory_iterator(request.cache)) {
     EXPECT_EQ(item.path().filename().string().find("building-"), std::string::npos) << "left behind";
   }
+}
+
+// Stands in for the compiler: changes a header while it "compiles", `times` times at most.
+std::string meddling_compiler(const Folder& folder, const std::string& header, int times) {
+  const std::string count = folder.write("count", "");
+  const std::string script =
+      folder.write("meddler", "#!/bin/sh\n" NMRFUZZ_CLANG " \"$@\" || exit 1\n" + std::string("[ $(wc -c <") + count +
+                                  ") -ge " + std::to_string(times) + " ] && exit\n" + "printf x >>" + count +
+                                  "\necho \"int n$(wc -c <" + count + ");\" >>" + header + "\n");
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  return script;
+}
+
+// Otherwise the old code would stay in the cache under the new contents for good.
+TEST_F(CompileTest, AHeaderThatChangesMeanwhileIsCompiledAgain) {
+  const std::string header = folder.write("h.h", "");
+  BuildRequest request = request_for({folder.write("a.c", std::string("#include \"h.h\"\n") + kEntry)});
+  request.toolchain.clang = meddling_compiler(folder, header, 1);
+  const auto image = Image::load(built(request).shared_object(variant()));
+  ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Image>>(image));
+  EXPECT_NE(std::get<std::unique_ptr<Image>>(image)->symbol("n1"), nullptr);
+}
+
+TEST_F(CompileTest, SourcesThatNeverRestAreAnError) {
+  const std::string header = folder.write("h.h", "");
+  BuildRequest request = request_for({folder.write("a.c", std::string("#include \"h.h\"\n") + kEntry)});
+  request.toolchain.clang = meddling_compiler(folder, header, 1000);
+  EXPECT_EQ(failed(request).kind, BuildFailureKind::kSourcesChange);
 }
 
 TEST(DefaultCacheFolder, TakesTheFirstVariableThatIsSet) {

@@ -137,7 +137,7 @@ bool Image::open(std::string_view contents, std::string& error) {
     return false;
   }
   struct link_map* map = nullptr;
-  dlinfo(handle_, RTLD_DI_LINKMAP, &map);
+  dlinfo(handle_, RTLD_DI_LINKMAP, static_cast<void*>(&map));
   load_address_ = map->l_addr;
   return true;
 }
@@ -161,6 +161,13 @@ void Image::take_snapshot(const ElfFile& file) {
 
 Image::~Image() {
   unpoison();
+#if defined(NMRFUZZ_IMAGE_ASAN)
+  // AddressSanitizer keeps pointers into the tables of every module that was ever loaded, and follows them when it
+  // describes a bad address: the image stays mapped. So its file stays open too, or the name would be used again.
+  if (handle_ != nullptr) {
+    return;
+  }
+#endif
   if (handle_ != nullptr) {
     dlclose(handle_);
   }

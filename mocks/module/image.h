@@ -42,7 +42,8 @@ class Image {
   // Loads the shared object at `path` and runs its constructors. Call outside an execution.
   static std::variant<std::unique_ptr<Image>, LoadFailure> load(const std::string& path,
                                                                 const LoadOptions& options = {});
-  // Unloads. REQUIRES: no thread is in its code. Not while libFuzzer runs: it keeps reading the module's counters.
+  // Unloads. REQUIRES: no thread is in its code. Under AddressSanitizer the memory stays mapped until the process ends.
+  // Without it, not while libFuzzer runs, which goes on reading the module's counters.
   ~Image();
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
