@@ -27,14 +27,18 @@ std::string budget_text(const HuntPlan& plan) {
   return join(parts, " or ");
 }
 
+std::string count_text(std::size_t findings) {
+  return findings == 0 ? "no finding" : fmt::format("{} finding{}", findings, findings == 1 ? "" : "s");
+}
+
 void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& result) {
   for (const Discovery& discovery : result.discoveries) {
     fmt::print(out, "\n{}", finding_text(discovery));
   }
   const double rate = result.seconds > 0 ? static_cast<double>(result.schedules) / result.seconds : 0;
   fmt::print(out, "\n{}: {} in {} schedules ({:.1f} s, {:.0f}/s){}\n", modules.short_name(),
-             result.discoveries.empty() ? "no finding" : fmt::format("{} finding(s)", result.discoveries.size()),
-             result.schedules, result.seconds, rate, result.interrupted ? ", interrupted" : "");
+             count_text(result.discoveries.size()), result.schedules, result.seconds, rate,
+             result.interrupted ? ", interrupted" : "");
   if (!result.discoveries.empty()) {
     fmt::print(out, "nmrfuzz replay {}\n", result.discoveries.front().file);
   }

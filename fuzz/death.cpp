@@ -107,6 +107,9 @@ class Walk {
     if (const auto place = place_of(return_address - 1); place && death.place_count < death.places.size()) {
       death.places[death.place_count++] = {place->image, place->offset + 1};
     }
+    if (owner == Owner::kOurs && death.own_count < death.own.size()) {
+      death.own[death.own_count++] = return_address - 1 - reinterpret_cast<std::uintptr_t>(&__executable_start);
+    }
   }
 
   Owner innermost_ = Owner::kNobody;
@@ -151,7 +154,9 @@ void on_signal(int number, siginfo_t* info, void* context) {
   const Registers registers = {get(REG_RIP), get(REG_RSP), get(REG_RBP)};
   Death& death = *watch.death;
   death.kind = FindingKind::kHarnessFault;
+  death.signal = number;
   death.place_count = 0;
+  death.own_count = 0;
   say(number == kStuckSignal ? "no progress" : "signal");
   const Walk walk(registers);
   switch (number) {
@@ -246,6 +251,7 @@ extern "C" void __asan_on_error() {
   void* const address = __asan_get_report_address();
   Death& death = *watch.death;
   death.place_count = 0;
+  death.own_count = 0;
   say(description);
   death.write = __asan_get_report_access_type() != 0;
   death.bytes = static_cast<std::uint32_t>(__asan_get_report_access_size());

@@ -32,7 +32,10 @@ struct Death {
   std::uint64_t address = 0;
   std::uint32_t bytes = 0;  // 0: unknown
   bool write = false;
-  std::array<char, 64> what{};  // "signal 11", "heap-use-after-free"
+  std::array<char, 64> what{};  // "access", "heap-use-after-free"
+  int signal = 0;               // 0: a sanitizer's word
+  std::uint32_t own_count = 0;
+  std::array<std::uint64_t, 16> own{};  // frames of our own program, as addresses in its file: what to ask a debugger
   std::uint32_t place_count = 0;
   std::array<CodePlace, 32>
       places{};  // module frames, innermost first; the first may be an instruction, others are calls

@@ -23,56 +23,80 @@ constexpr std::array<std::string_view, 8> kBindingStateNames = {"offered",   "ne
                                                                 "detaching", "detached",    "cleaning", "gone"};
 constexpr std::array<std::string_view, 6> kProgressNames = {
     "idle", "in its callback", "in its callback and completed", "pending", "done", "completed early"};
-constexpr std::array<std::string_view, 7> kHandleStateNames = {
-    "", " (NULL handle)", " (unknown handle)", " (handle of another kind)", " (another module's handle)",
-    " (stale handle)", " (not allowed now)"};
+constexpr std::array<std::string_view, 7> kHandleStateNames = {"",
+                                                               " (NULL handle)",
+                                                               " (unknown handle)",
+                                                               " (handle of another kind)",
+                                                               " (another module's handle)",
+                                                               " (stale handle)",
+                                                               " (not allowed now)"};
+
+// " registration 3"; nothing for what a handle does not name.
+std::string numbered(std::string_view what, trace::ObjectNumber number) {
+  return number != 0 ? fmt::format(" {} {}", what, number) : "";
+}
 
 std::string registration_text(const Event& event) {
-  return fmt::format("{} registration {}{}", routine_name(event), event.object,
+  return fmt::format("{}{}{}", routine_name(event), numbered("registration", event.object),
                      kHandleStateNames.at(event.kind == EventKind::kRegisterEnter ? 0 : event.a));
 }
+
+}  // namespace
 
 std::string text_of(const Event& event) {
   const std::string_view routine = routine_name(event);
   switch (event.kind) {
-    case EventKind::kThreadStart: return fmt::format("starts thread t{}", event.object);
-    case EventKind::kThreadEnd: return "ends";
-    case EventKind::kSwitch: return fmt::format("goes on (t{} waits for its turn)", event.a);
-    case EventKind::kBlock: return event.object != 0 ? fmt::format("waits for object {}", event.object) : "waits";
-    case EventKind::kTimePasses: return fmt::format("time is now {} us", event.a / 10);
+    case EventKind::kThreadStart:
+      return fmt::format("starts thread t{}", event.object);
+    case EventKind::kThreadEnd:
+      return "ends";
+    case EventKind::kSwitch:
+      return fmt::format("goes on (t{} waits for its turn)", event.a);
+    case EventKind::kBlock:
+      return event.object != 0 ? fmt::format("waits for object {}", event.object) : "waits";
+    case EventKind::kTimePasses:
+      return fmt::format("time is now {} us", event.a / 10);
     case EventKind::kCall:
-      return fmt::format("{}{} -> {}", routine, event.object != 0 ? fmt::format(" object {}", event.object) : "",
-                         status_text(event.status));
+      return fmt::format("{}{} -> {}", routine, numbered("object", event.object), status_text(event.status));
     case EventKind::kReturn:
       return fmt::format("{} object {} returns {}", routine, event.object, status_text(event.status));
     case EventKind::kAllocate:
       return event.object != 0 ? fmt::format("{} block {} of {} bytes", routine, event.object, event.a)
                                : fmt::format("{} of {} bytes fails", routine, event.a);
-    case EventKind::kFree: return fmt::format("{} block {}", routine, event.object);
-    case EventKind::kBreach: return fmt::format("{} {}", routine, phrase_of(event.outcome));
+    case EventKind::kFree:
+      return fmt::format("{} block {}", routine, event.object);
+    case EventKind::kBreach:
+      return fmt::format("{} {}", routine, phrase_of(event.outcome));
     case EventKind::kBadAccess:
       return fmt::format("{} of {} bytes {}", event.b != 0 ? "store" : "load", event.a, phrase_of(event.outcome));
-    case EventKind::kBugCheck: return fmt::format("{} 0x{:x}", routine, event.a);
-    case EventKind::kWorkQueued: return fmt::format("{} queues object {}", routine, event.object);
-    case EventKind::kWorkStarted: return fmt::format("{} of object {} begins", routine, event.object);
-    case EventKind::kWorkEnded: return fmt::format("{} of object {} has returned", routine, event.object);
-    case EventKind::kWorkCancelled: return fmt::format("{} takes object {} back", routine, event.object);
-    case EventKind::kRegisterEnter: return fmt::format("{} of NPI {}", registration_text(event), event.a);
+    case EventKind::kBugCheck:
+      return fmt::format("{} 0x{:x}", routine, event.a);
+    case EventKind::kWorkQueued:
+      return fmt::format("{} queues object {}", routine, event.object);
+    case EventKind::kWorkStarted:
+      return fmt::format("{} of object {} begins", routine, event.object);
+    case EventKind::kWorkEnded:
+      return fmt::format("{} of object {} has returned", routine, event.object);
+    case EventKind::kWorkCancelled:
+      return fmt::format("{} takes object {} back", routine, event.object);
+    case EventKind::kRegisterEnter:
+      return fmt::format("{} of NPI {}", registration_text(event), event.a);
     case EventKind::kRegisterExit:
     case EventKind::kDeregisterExit:
     case EventKind::kWaitExit:
-      return fmt::format("{} registration {} returns {}", routine, event.object, status_text(event.status));
+      return fmt::format("{}{} returns {}", routine, numbered("registration", event.object), status_text(event.status));
     case EventKind::kDeregisterEnter:
-    case EventKind::kWaitEnter: return registration_text(event);
+    case EventKind::kWaitEnter:
+      return registration_text(event);
     case EventKind::kOffer:
       return fmt::format("binding {} is offered: client registration {}, provider registration {}", event.object,
                          event.a, event.b);
     case EventKind::kAttachCallEnter:
     case EventKind::kComplete:
-      return fmt::format("{} binding {}{}", routine, event.object, kHandleStateNames.at(event.a));
+      return fmt::format("{}{}{}", routine, numbered("binding", event.object), kHandleStateNames.at(event.a));
     case EventKind::kAttachCallExit:
     case EventKind::kCallbackExit:
-      return fmt::format("{} binding {} returns {}", routine, event.object, status_text(event.status));
+      return fmt::format("{}{} returns {}", routine, numbered("binding", event.object), status_text(event.status));
     case EventKind::kCallbackEnter:
       return fmt::format("{} binding {} is called{}", routine, event.object, event.module == 0 ? " in the peer" : "");
     case EventKind::kRegistrationState:
@@ -84,38 +108,52 @@ std::string text_of(const Event& event) {
     case EventKind::kSideState:
       return fmt::format("binding {}, {} side: {} -> {}", event.object, event.status == 0 ? "client" : "provider",
                          kProgressNames.at(event.a), kProgressNames.at(event.b));
-    case EventKind::kDriverEntryEnter: return "DriverEntry is called";
-    case EventKind::kDriverEntryExit: return fmt::format("DriverEntry returns {}", status_text(event.status));
-    case EventKind::kUnloadEnter: return "DriverUnload is called";
-    case EventKind::kUnloadExit: return "DriverUnload returns";
-    case EventKind::kImageGone: return "the module's image is gone";
-    case EventKind::kDeadlock: return fmt::format("nobody can run: {} threads wait", event.a);
-    case EventKind::kStepLimit: return fmt::format("step limit after {} steps", event.a);
-    case EventKind::kEnd: return "every thread has ended";
+    case EventKind::kDriverEntryEnter:
+      return "DriverEntry is called";
+    case EventKind::kDriverEntryExit:
+      return fmt::format("DriverEntry returns {}", status_text(event.status));
+    case EventKind::kUnloadEnter:
+      return "DriverUnload is called";
+    case EventKind::kUnloadExit:
+      return "DriverUnload returns";
+    case EventKind::kImageGone:
+      return "the module's image is gone";
+    case EventKind::kDeadlock:
+      return fmt::format("nobody can run: {} threads wait", event.a);
+    case EventKind::kStepLimit:
+      return fmt::format("step limit after {} steps", event.a);
+    case EventKind::kEnd:
+      return "every thread has ended";
     case EventKind::kLeftOver:
       return fmt::format("{} {} is {}", kernel::name_of(static_cast<kernel::ObjectKind>(event.a)), event.object,
                          event.b != 0 ? "queued or running" : "still held");
     case EventKind::kSettled:
     case EventKind::kCallbackReturned:
     case EventKind::kNone:
-    case EventKind::kCount: break;
+    case EventKind::kCount:
+      break;
   }
   return "";
 }
-
-}  // namespace
 
 std::string_view routine_name(const Event& event) { return kernel::row_of(event.routine).name; }
 
 std::string status_text(std::uint32_t status) {
   switch (static_cast<kernel::Status>(status)) {
-    case kernel::kStatusSuccess: return "STATUS_SUCCESS";
-    case kernel::kStatusTimeout: return "STATUS_TIMEOUT";
-    case kernel::kStatusPending: return "STATUS_PENDING";
-    case kernel::kStatusInvalidParameter: return "STATUS_INVALID_PARAMETER";
-    case kernel::kStatusInsufficientResources: return "STATUS_INSUFFICIENT_RESOURCES";
-    case kernel::kStatusNoInterface: return "STATUS_NOINTERFACE";
-    default: return fmt::format("0x{:08x}", status);
+    case kernel::kStatusSuccess:
+      return "STATUS_SUCCESS";
+    case kernel::kStatusTimeout:
+      return "STATUS_TIMEOUT";
+    case kernel::kStatusPending:
+      return "STATUS_PENDING";
+    case kernel::kStatusInvalidParameter:
+      return "STATUS_INVALID_PARAMETER";
+    case kernel::kStatusInsufficientResources:
+      return "STATUS_INSUFFICIENT_RESOURCES";
+    case kernel::kStatusNoInterface:
+      return "STATUS_NOINTERFACE";
+    default:
+      return fmt::format("0x{:08x}", status);
   }
 }
 
@@ -123,48 +161,86 @@ std::string_view phrase_of(Outcome outcome) {
   switch (outcome) {
     case Outcome::kOk:
     case Outcome::kInjected:
-    case Outcome::kCount: return "";
-    case Outcome::kNullArgument: return "was given NULL where it needs a valid address";
-    case Outcome::kUnreadableArgument: return "was given an address that belongs to nobody";
-    case Outcome::kUninitializedObject: return "was given an object that was never initialised, or no longer exists";
-    case Outcome::kWrongObject: return "was given an object of another type";
-    case Outcome::kFreedObject: return "was given an object in freed memory";
-    case Outcome::kIrqlTooHigh: return "was called above its maximum IRQL";
-    case Outcome::kIrqlTooLow: return "was called below DISPATCH_LEVEL";
-    case Outcome::kIrqlRaisedByLower: return "was asked to move the IRQL in the wrong direction";
-    case Outcome::kIrqlChanged: return "returned at another IRQL than it was entered at";
-    case Outcome::kWaitAtRaisedIrql: return "was asked to wait at DISPATCH_LEVEL or above";
-    case Outcome::kPagedAtRaisedIrql: return "touched paged memory at DISPATCH_LEVEL or above";
-    case Outcome::kLockUninitialized: return "was given a lock that was never initialised";
-    case Outcome::kLockNotOwned: return "released a lock that the thread does not hold";
-    case Outcome::kLockRecursive: return "takes a lock that the thread holds already: it waits for itself";
-    case Outcome::kLockHeldAtReturn: return "returned with a lock still held";
-    case Outcome::kLockFreedWhileHeld: return "destroys a lock that is held";
-    case Outcome::kRegionUnbalanced: return "left a critical or guarded region that it had not entered, or stayed in it";
-    case Outcome::kRundownUnderflow: return "released rundown protection that was not acquired";
-    case Outcome::kRundownFreedWhileHeld: return "destroys a rundown reference that is held";
-    case Outcome::kReferenceUnderflow: return "dropped a reference that was not taken";
-    case Outcome::kDoubleFree: return "frees a block that has been freed";
-    case Outcome::kBadFree: return "was given an address that is not the start of a block";
-    case Outcome::kWrongTag: return "was given another tag than the block was allocated with";
-    case Outcome::kOverflow: return "finds the bytes around a block overwritten";
-    case Outcome::kWrittenAfterFree: return "finds a block written to after it was freed";
-    case Outcome::kFreedWhileInUse: return "frees an object that threads wait for";
-    case Outcome::kNullAccess: return "at or near NULL";
-    case Outcome::kFreedAccess: return "in freed pool memory";
-    case Outcome::kOutOfBounds: return "outside of a pool block";
-    case Outcome::kWildAccess: return "of memory that belongs to nobody";
-    case Outcome::kUninitializedValue: return "of a value that was never set";
-    case Outcome::kQueuedTwice: return "queues a work item that is queued already";
-    case Outcome::kReinitializedWhileQueued: return "initialises an object that is queued";
-    case Outcome::kFreedWhileQueued: return "frees an object that is queued";
-    case Outcome::kDeletedTwice: return "deletes what has been deleted";
-    case Outcome::kStaleHandle: return "was given a handle that is not open";
+    case Outcome::kCount:
+      return "";
+    case Outcome::kNullArgument:
+      return "was given NULL where it needs a valid address";
+    case Outcome::kUnreadableArgument:
+      return "was given an address that belongs to nobody";
+    case Outcome::kUninitializedObject:
+      return "was given an object that was never initialised, or no longer exists";
+    case Outcome::kWrongObject:
+      return "was given an object of another type";
+    case Outcome::kFreedObject:
+      return "was given an object in freed memory";
+    case Outcome::kIrqlTooHigh:
+      return "was called above its maximum IRQL";
+    case Outcome::kIrqlTooLow:
+      return "was called below DISPATCH_LEVEL";
+    case Outcome::kIrqlRaisedByLower:
+      return "was asked to move the IRQL in the wrong direction";
+    case Outcome::kIrqlChanged:
+      return "returned at another IRQL than it was entered at";
+    case Outcome::kWaitAtRaisedIrql:
+      return "was asked to wait at DISPATCH_LEVEL or above";
+    case Outcome::kPagedAtRaisedIrql:
+      return "touched paged memory at DISPATCH_LEVEL or above";
+    case Outcome::kLockUninitialized:
+      return "was given a lock that was never initialised";
+    case Outcome::kLockNotOwned:
+      return "released a lock that the thread does not hold";
+    case Outcome::kLockRecursive:
+      return "takes a lock that the thread holds already: it waits for itself";
+    case Outcome::kLockHeldAtReturn:
+      return "returned with a lock still held";
+    case Outcome::kLockFreedWhileHeld:
+      return "destroys a lock that is held";
+    case Outcome::kRegionUnbalanced:
+      return "left a critical or guarded region that it had not entered, or stayed in it";
+    case Outcome::kRundownUnderflow:
+      return "released rundown protection that was not acquired";
+    case Outcome::kRundownFreedWhileHeld:
+      return "destroys a rundown reference that is held";
+    case Outcome::kReferenceUnderflow:
+      return "dropped a reference that was not taken";
+    case Outcome::kDoubleFree:
+      return "frees a block that has been freed";
+    case Outcome::kBadFree:
+      return "was given an address that is not the start of a block";
+    case Outcome::kWrongTag:
+      return "was given another tag than the block was allocated with";
+    case Outcome::kOverflow:
+      return "finds the bytes around a block overwritten";
+    case Outcome::kWrittenAfterFree:
+      return "finds a block written to after it was freed";
+    case Outcome::kFreedWhileInUse:
+      return "frees an object that threads wait for";
+    case Outcome::kNullAccess:
+      return "at or near NULL";
+    case Outcome::kFreedAccess:
+      return "in freed pool memory";
+    case Outcome::kOutOfBounds:
+      return "outside of a pool block";
+    case Outcome::kWildAccess:
+      return "of memory that belongs to nobody";
+    case Outcome::kUninitializedValue:
+      return "of a value that was never set";
+    case Outcome::kQueuedTwice:
+      return "queues a work item that is queued already";
+    case Outcome::kReinitializedWhileQueued:
+      return "initialises an object that is queued";
+    case Outcome::kFreedWhileQueued:
+      return "frees an object that is queued";
+    case Outcome::kDeletedTwice:
+      return "deletes what has been deleted";
+    case Outcome::kStaleHandle:
+      return "was given a handle that is not open";
     case Outcome::kCharacteristicsFreed:
       return "frees data that are registered with NMR";
     case Outcome::kCharacteristicsReused:
       return "was given structures whose deregistration is not complete";
-    case Outcome::kBadArgumentValue: return "was given a value that its documentation forbids";
+    case Outcome::kBadArgumentValue:
+      return "was given a value that its documentation forbids";
   }
   return "";
 }

@@ -11,10 +11,14 @@ namespace nmrfuzz::fuzz {
 // "#12 t3 KeSetEvent event 4". `number`: the event's number.
 std::string line_of(const trace::Event& event, std::uint64_t number);
 
+// As above, without number, thread and IRQL: what happened.
+std::string text_of(const trace::Event& event);
+
 // The name of the event's routine; "" if it has none.
 std::string_view routine_name(const trace::Event& event);
 
-// What an outcome means, as the rest of a sentence that begins with the routine: "released a lock that it does not hold".
+// What an outcome means, as the rest of a sentence that begins with the routine: "released a lock that it does not
+// hold".
 std::string_view phrase_of(trace::Outcome outcome);
 
 // "0xc000009a", or the name of the common ones: "STATUS_PENDING".

@@ -98,13 +98,21 @@ class Hunt {
     if (waits.empty()) {
       return false;
     }
-    poll(waits.data(), waits.size(), kWatchMilliseconds);
+    poll(waits.data(), waits.size(), patience());
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
       look_after(i);
     }
     check_budget();
     show_progress();
     return true;
+  }
+
+  // Milliseconds until somebody has to be looked after or the time is over.
+  int patience() const {
+    if (!plan_.seconds || first_) {
+      return kWatchMilliseconds;
+    }
+    return static_cast<int>(std::clamp((*plan_.seconds - elapsed()) * 1000, 1.0, double{kWatchMilliseconds}));
   }
 
   void look_after(std::size_t index) {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
-#include "contract/rule_table.h"
 #include "fuzz/event_text.h"
+#include "fuzz/waits.h"
 #include "kernel/object.h"
+#include "module/compile.h"
 #include "module/stack.h"
 #include "module/symbolizer.h"
 
@@ -27,15 +27,23 @@ struct Frame {
   std::string place;  // "file:line"
 };
 
+// The frames of the modules on a stack. `innermost`: only those of the innermost call into a module, since what lies
+// behind it, on the other side of a callback, is another thread in another schedule.
 std::vector<Frame> module_frames(module::Symbolizer& symbolizer, std::span<module::Image* const> images,
-                                 std::span<const std::uintptr_t> addresses) {
+                                 std::span<const std::uintptr_t> addresses, bool innermost) {
+  static const std::string headers = module::Toolchain().headers;
   std::vector<Frame> frames;
   for (const std::uintptr_t address : addresses) {
-    for (const module::Image* const image : images) {
-      if (!image->contains_code(address)) {
-        continue;
+    const auto image = std::find_if(images.begin(), images.end(),
+                                    [&](const module::Image* each) { return each->contains_code(address); });
+    if (image == images.end()) {
+      if (innermost && !frames.empty()) {
+        break;
       }
-      for (const module::SourceFrame& frame : symbolizer.describe_call(*image, address)) {
+      continue;
+    }
+    for (const module::SourceFrame& frame : symbolizer.describe_call(**image, address)) {
+      if (!frame.file.starts_with(headers)) {  // inline functions of ours
         frames.push_back({frame.function.empty() ? "?" : frame.function, fmt::format("{}:{}", frame.file, frame.line)});
       }
     }
@@ -43,7 +51,7 @@ std::vector<Frame> module_frames(module::Symbolizer& symbolizer, std::span<modul
   return frames;
 }
 
-std::vector<std::string> text_of(const std::vector<Frame>& frames) {
+std::vector<std::string> lines_of(const std::vector<Frame>& frames) {
   std::vector<std::string> lines;
   for (const Frame& frame : frames) {
     lines.push_back(fmt::format("{} {}", frame.function, frame.place));
@@ -60,52 +68,6 @@ std::string functions_of(const std::vector<Frame>& frames) {
   return functions;
 }
 
-// What a thread was last seen to wait in, by thread: for the text of a deadlock.
-struct Waiting {
-  std::string routine;
-  trace::ObjectNumber object = 0;
-};
-
-std::map<trace::ThreadNumber, Waiting> waiting_threads(const trace::Recorder& recorder) {
-  std::map<trace::ThreadNumber, Waiting> waiting;
-  std::map<trace::ThreadNumber, std::string> last_routine;
-  for (std::uint64_t number = recorder.first(); number < recorder.size(); ++number) {
-    const Event& event = recorder.at(number);
-    if (event.kind == EventKind::kBlock) {
-      waiting[event.thread] = {last_routine[event.thread], event.object};
-    } else if (event.kind != EventKind::kDeadlock) {
-      waiting.erase(event.thread);
-      if (event.routine != 0) {
-        last_routine[event.thread] = routine_name(event);
-      }
-    }
-  }
-  return waiting;
-}
-
-std::string deadlock_title(const trace::Recorder& recorder) {
-  std::string who;
-  for (const auto& [thread, wait] : waiting_threads(recorder)) {
-    if (!wait.routine.empty()) {
-      who += fmt::format("{}t{} in {}", who.empty() ? "" : ", ", thread, wait.routine);
-    }
-  }
-  return "every thread waits and nothing can wake one: " + who;
-}
-
-// The routines in which threads wait, sorted: which deadlock it is, whatever the threads' numbers.
-std::string deadlock_signature(const trace::Recorder& recorder) {
-  std::vector<std::string> routines;
-  for (const auto& [thread, wait] : waiting_threads(recorder)) {
-    if (!wait.routine.empty()) {
-      routines.push_back(wait.routine);
-    }
-  }
-  std::sort(routines.begin(), routines.end());
-  routines.erase(std::unique(routines.begin(), routines.end()), routines.end());
-  return fmt::format("{}", fmt::join(routines, "+"));
-}
-
 std::string left_over_title(const Event& event) {
   const auto* const name = kernel::name_of(static_cast<kernel::ObjectKind>(event.a));
   if (event.b == 0) {
@@ -119,12 +81,9 @@ std::string_view leaving_routine(const Event& event) {
   return event.kind == EventKind::kDriverEntryExit ? "DriverEntry failed" : "DriverUnload returned";
 }
 
-std::string title_of(const contract::Finding& finding, const Event& cause, const trace::Recorder& recorder) {
+// `where`: the function of the module in which it was found; may be empty.
+std::string title_of(const contract::Finding& finding, const Event& cause, const std::string& where) {
   const Event& event = finding.event;
-  const auto text = [](const Event& shown) {  // without the number and thread in front
-    const std::string line = line_of(shown, 0);
-    return line.substr(line.find(' ', line.find(' ') + 1) + 1);
-  };
   switch (finding.kind) {
     case FindingKind::kUnloadRegistered:
       return fmt::format("{} while registration {} ({}) was never deregistered", leaving_routine(event), cause.object,
@@ -133,13 +92,13 @@ std::string title_of(const contract::Finding& finding, const Event& cause, const
       return fmt::format("{} while the deregistration of registration {} ({}) was not complete", leaving_routine(event),
                          cause.object, routine_name(cause));
     case FindingKind::kUnloadRunning:
-    case FindingKind::kResourceLeak: return left_over_title(event);
+    case FindingKind::kResourceLeak:
+      return left_over_title(event);
     case FindingKind::kMemoryLeak:
       return fmt::format("pool block {} of {} bytes from {} is still allocated after the module is gone", event.object,
                          cause.a, routine_name(cause));
-    case FindingKind::kDeadlock:
-      return event.kind == EventKind::kDeadlock ? deadlock_title(recorder) : text(event);
-    default: return text(event);
+    default:
+      return text_of(event) + (where.empty() ? "" : fmt::format(", in {}", where));
   }
 }
 
@@ -153,9 +112,9 @@ std::vector<std::string> lines_of(const trace::Recorder& recorder) {
   return lines;
 }
 
-Narrator::Narrator(trace::Recorder& recorder, std::span<module::Image* const> images,
-                   const contract::Finding& expected)
-    : recorder_(recorder), images_(images), expected_(expected) {
+Narrator::Narrator(trace::Recorder& recorder, const nmr::FiberRegistrar& registrar,
+                   std::span<module::Image* const> images, const contract::Finding& expected)
+    : recorder_(recorder), registrar_(registrar), images_(images), expected_(expected) {
   recorder_.subscribe_all(*this);
 }
 
@@ -166,6 +125,9 @@ void Narrator::capture(Stack& stack) const {
 }
 
 void Narrator::on_event(const Event& event) {
+  if (event.kind == EventKind::kBlock) {
+    capture(blocked_stacks_[event.thread]);
+  }
   if (recorder_.size() - 1 == expected_.cause_number) {
     cause_ = event;
     capture(cause_stack_);
@@ -181,24 +143,102 @@ void Narrator::on_finding(const contract::Finding& finding) {
   }
 }
 
+// What is found when a callback of NMR has returned is found outside of it: the callback's address, 0 for other events.
+std::uintptr_t Narrator::returned_callback(const Event& event) const {
+  const auto first = static_cast<trace::RoutineNumber>(kernel::Routine::ClientAttachProvider);
+  const auto last = static_cast<trace::RoutineNumber>(kernel::Routine::ProviderCleanupBindingContext);
+  if ((event.kind != EventKind::kCallbackExit && event.kind != EventKind::kBreach) || event.routine < first ||
+      event.routine > last) {
+    return 0;
+  }
+  for (std::uint64_t number = recorder_.size(); number-- > recorder_.first();) {
+    const Event& entered = recorder_.at(number);
+    if (entered.kind != EventKind::kCallbackEnter || entered.thread != event.thread ||
+        entered.routine != event.routine) {
+      continue;
+    }
+    const bool is_client = event.routine < static_cast<trace::RoutineNumber>(kernel::Routine::ProviderAttachClient);
+    const nmr::Side& side = registrar_.binding(entered.object).sides[is_client ? 0 : 1];
+    const nmr::Callbacks& callbacks = side.registration->characteristics.callbacks;
+    const std::array<void*, 3> addresses = {callbacks.attach, callbacks.detach, callbacks.cleanup};
+    return reinterpret_cast<std::uintptr_t>(addresses.at((event.routine - first) % addresses.size()));
+  }
+  return 0;
+}
+
+// One waiting thread of a module, for the text and for the signature of a deadlock.
+struct Narrator::Waiter {
+  trace::ThreadNumber thread = 0;
+  std::string routine;
+  std::string functions;
+  std::string function;
+};
+
+std::vector<Narrator::Waiter> Narrator::waiters(module::Symbolizer& symbolizer) const {
+  std::vector<Waiter> waiters;
+  for (const Wait& wait : waits_at_end(recorder_)) {
+    const auto stack = blocked_stacks_.find(wait.thread);
+    if (stack == blocked_stacks_.end()) {
+      continue;
+    }
+    const auto frames = module_frames(symbolizer, images_, {stack->second.frames.data(), stack->second.count}, true);
+    if (!frames.empty()) {
+      waiters.push_back({wait.thread, std::string(wait.routine), functions_of(frames), frames.front().function});
+    }
+  }
+  return waiters;
+}
+
+// Which threads of modules wait where. Their numbers and those of idle peers are left out of the signature: they differ
+// between the schedules that show one deadlock.
+void Narrator::describe_deadlock(module::Symbolizer& symbolizer, Report& report) const {
+  std::vector<std::string> places;
+  std::string who;
+  for (const Waiter& waiter : waiters(symbolizer)) {
+    who += fmt::format("{}t{} in {} called by {}", who.empty() ? ": " : ", ", waiter.thread,
+                       waiter.routine.empty() ? "a wait" : waiter.routine, waiter.function);
+    places.push_back(fmt::format("{}<{}", waiter.routine, waiter.functions));
+  }
+  std::sort(places.begin(), places.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  report.title = "every thread waits and nothing can wake one" + who;
+  report.signature = fmt::format("{}:{}::{}", report.kind, report.rule, fmt::join(places, "+"));
+}
+
+// One of two equal partners is the cause, as the schedule has it: both, in an order that does not depend on it.
+bool Narrator::is_symmetric() const { return found_.kind == FindingKind::kDoubleFree || found_.rule == "R98"; }
+
 Report Narrator::report() const {
   module::Symbolizer symbolizer;
-  const auto frames = [&](const Stack& stack) {
-    return module_frames(symbolizer, images_, {stack.frames.data(), stack.count});
+  const auto frames = [&](const Stack& stack, bool innermost) {
+    return module_frames(symbolizer, images_, {stack.frames.data(), stack.count}, innermost);
   };
-  const std::vector<Frame> found = frames(found_stack_);
-  const std::vector<Frame> cause = frames(cause_stack_);
   Report report;
   report.kind = contract::name_of(found_.kind);
   report.rule = found_.rule;
-  report.title = title_of(found_, cause_, recorder_);
-  report.stack = text_of(found);
+  report.stack = lines_of(frames(found_stack_, false));
   if (found_.cause_number != found_.event_number) {
-    report.cause_stack = text_of(cause);
+    report.cause_stack = lines_of(frames(cause_stack_, false));
   }
-  const std::string where =
-      found_.event.kind == EventKind::kDeadlock ? deadlock_signature(recorder_) : functions_of(cause);
-  report.signature = fmt::format("{}:{}:{}:{}", report.kind, report.rule, routine_name(cause_), where);
+  std::vector<Frame> found = frames(found_stack_, true);
+  std::vector<Frame> cause = frames(cause_stack_, true);
+  if (const std::uintptr_t callback = returned_callback(found_.event); callback != 0) {
+    found = module_frames(symbolizer, images_, std::array{callback + 1}, true);
+    cause = found;
+    const std::vector<std::string> lines = lines_of(found);
+    report.stack.insert(report.stack.begin(), lines.begin(), lines.end());
+  }
+  if (found_.event.kind == EventKind::kDeadlock) {
+    describe_deadlock(symbolizer, report);
+  } else {
+    report.title = title_of(found_, cause_, found.empty() ? "" : found.front().function);
+    std::string where = functions_of(cause);
+    if (is_symmetric()) {
+      const std::string other = functions_of(found);
+      where = std::min(where, other) + "+" + std::max(where, other);
+    }
+    report.signature = fmt::format("{}:{}:{}:{}", report.kind, report.rule, routine_name(cause_), where);
+  }
   const std::uint64_t first =
       std::max(recorder_.first(), found_.event_number > kEventsShown ? found_.event_number - kEventsShown : 0);
   for (std::uint64_t number = first; number <= found_.event_number; ++number) {

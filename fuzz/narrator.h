@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "contract/finding.h"
 #include "fuzz/engine.h"
 #include "module/image.h"
+#include "module/symbolizer.h"
+#include "nmr/fiber_port.h"
 #include "trace/recorder.h"
 
 namespace nmrfuzz::fuzz {
@@ -22,8 +25,8 @@ std::vector<std::string> lines_of(const trace::Recorder& recorder);
 class Narrator final : public trace::Observer {
  public:
   // Everything must outlive the narrator. Subscribes to all events for its own life.
-  Narrator(trace::Recorder& recorder,
-           std::span<module::Image* const> images, const contract::Finding& expected);
+  Narrator(trace::Recorder& recorder, const nmr::FiberRegistrar& registrar, std::span<module::Image* const> images,
+           const contract::Finding& expected);
   ~Narrator() override;
 
   void on_event(const trace::Event& event) override;
@@ -38,15 +41,23 @@ class Narrator final : public trace::Observer {
     std::size_t count = 0;
   };
 
+  struct Waiter;
+
   void capture(Stack& stack) const;
+  std::uintptr_t returned_callback(const trace::Event& event) const;
+  std::vector<Waiter> waiters(module::Symbolizer& symbolizer) const;
+  void describe_deadlock(module::Symbolizer& symbolizer, Report& report) const;
+  bool is_symmetric() const;
 
   trace::Recorder& recorder_;
+  const nmr::FiberRegistrar& registrar_;
   std::span<module::Image* const> images_;
   contract::Finding expected_;
   contract::Finding found_;
   trace::Event cause_;
   Stack cause_stack_;
   Stack found_stack_;
+  std::map<trace::ThreadNumber, Stack> blocked_stacks_;  // of each thread's latest wait
 };
 
 }  // namespace nmrfuzz::fuzz

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fuzz/words.h"
@@ -17,15 +18,14 @@ constexpr std::size_t kLongestFile = std::size_t{16} << 20;
 constexpr std::size_t kColumns = 100;
 constexpr std::size_t kModulesMaximum = 16;
 
+// Of a byte that a line of text does not have.
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' && c != '\t'; }
+
 // A text that is one line of the file whatever it contains.
 std::string one_line(std::string_view text) {
   std::string line(trim(text));
-  for (char& c : line) {
-    if (c == '\n' || c == '\r' || c == '\0') {
-      c = ' ';
-    }
-  }
-  return line;
+  std::replace_if(line.begin(), line.end(), is_control, ' ');
+  return std::string(trim(line));
 }
 
 class Parser {
@@ -130,6 +130,9 @@ class Parser {
 
   bool text(std::string& out) {
     out = value_;
+    if (std::any_of(out.begin(), out.end(), is_control)) {
+      return fail("a control character, expected text");
+    }
     return !out.empty() || fail(fmt::format("'{}' without a value", line_));
   }
 
@@ -176,7 +179,7 @@ class Parser {
       const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
       const auto count = parse_number(value);
       const auto build = module::variant_named(value);
-      if (name == "strategy" && !value.empty()) {
+      if (name == "strategy" && !value.empty() && std::none_of(value.begin(), value.end(), is_control)) {
         result_.strategy = value;
       } else if (name == "seed" && count) {
         result_.seed = *count;

@@ -264,8 +264,12 @@ void Worker::name_places() {
     }
     const module::Image& image = *images_[place.image];
     for (const module::SourceFrame& frame : symbolizer.describe_call(image, place.offset + image.load_address())) {
-      answer.stack.push_back(frame.function + " " + frame.file + ":" + std::to_string(frame.line));
-      answer.functions.push_back(frame.function);
+      std::string line = frame.function + " " + frame.file + ":" + std::to_string(frame.line);
+      // A recursion that overflows the stack is said once.
+      if (answer.stack.empty() || answer.stack.back() != line) {
+        answer.stack.push_back(std::move(line));
+        answer.functions.push_back(frame.function);
+      }
     }
   }
   send(answer);

@@ -219,6 +219,17 @@ std::string WorkerProcess::last_words() const {
   return text.empty() ? text : "\nits last words:\n" + text;
 }
 
+// What killed the worker, and where in this program: llvm-symbolizer names the addresses.
+std::string WorkerProcess::own_fault() const {
+  const Death& death = state_->death;
+  std::string text =
+      fmt::format("nmrfuzz itself failed: {}", death.signal == 0 ? death.what.data() : strsignal(death.signal));
+  for (std::uint32_t i = 0; i < death.own_count; ++i) {
+    text += fmt::format("{}{:#x}", i == 0 ? ", at " : " ", death.own[i]);
+  }
+  return text;
+}
+
 WorkerEnd WorkerProcess::finish() {
   int status = 0;
   while (waitpid(process_, &status, 0) < 0 && errno == EINTR) {
@@ -228,7 +239,7 @@ WorkerEnd WorkerProcess::finish() {
     if (state_->death.kind != contract::FindingKind::kHarnessFault) {
       return WorkerEnd::kModuleDied;
     }
-    failure_ = fmt::format("nmrfuzz itself failed ({})", state_->death.what.data());
+    failure_ = own_fault();
   } else if (WIFSIGNALED(status)) {
     failure_ = told_at_ != 0 ? "a worker made no progress and was ended"
                              : fmt::format("a worker was killed: {}", strsignal(WTERMSIG(status)));

@@ -60,6 +60,7 @@ class WorkerProcess {
   bool make_state(std::span<const std::uint16_t> replay);
   [[noreturn]] void become_worker(const std::vector<std::string>& arguments, pid_t supervisor) const;
   double cpu_seconds() const;
+  std::string own_fault() const;
   std::string last_words() const;
 
   pid_t process_ = -1;

@@ -17,8 +17,11 @@ namespace nmrfuzz::stress {
 class Engine {
  public:
   Engine()
-      : ring_(new trace::EventRing), decisions_(new schedule::DecisionLog), recorder_(*ring_),
-        scheduler_(recorder_, *decisions_), kernel_(new kernel::Kernel(scheduler_)) {
+      : ring_(new trace::EventRing),
+        decisions_(new schedule::DecisionLog),
+        recorder_(*ring_),
+        scheduler_(recorder_, *decisions_),
+        kernel_(new kernel::Kernel(scheduler_)) {
     previous_ = kernel::set_current_kernel(kernel_.get());
   }
   ~Engine() { kernel::set_current_kernel(previous_); }

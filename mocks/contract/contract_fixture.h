@@ -68,11 +68,11 @@ class Stream : private FindingSink {
   // --- Registrations, by number ------------------------------------------------------------------------------------
 
   std::uint64_t enter_register(trace::ObjectNumber number, Role role, trace::ModuleNumber module = kModule) {
-    const std::uint64_t entered = write({.kind = Kind::kRegisterEnter,
-                                         .routine = of(role == Role::kClient ? Routine::NmrRegisterClient
-                                                                             : Routine::NmrRegisterProvider),
-                                         .module = module,
-                                         .object = number});
+    const std::uint64_t entered =
+        write({.kind = Kind::kRegisterEnter,
+               .routine = of(role == Role::kClient ? Routine::NmrRegisterClient : Routine::NmrRegisterProvider),
+               .module = module,
+               .object = number});
     move(number, RegistrationState::kNone, RegistrationState::kRegistering, module);
     return entered;
   }
@@ -151,7 +151,8 @@ class Stream : private FindingSink {
     return write({.kind = Kind::kFree, .module = module, .object = block});
   }
   std::uint64_t breach(Routine routine, trace::Outcome outcome, trace::ObjectNumber object = 0) {
-    return write({.kind = Kind::kBreach, .routine = of(routine), .outcome = outcome, .module = kModule, .object = object});
+    return write(
+        {.kind = Kind::kBreach, .routine = of(routine), .outcome = outcome, .module = kModule, .object = object});
   }
 
   // --- The module's life -------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ TEST(HandlesTest, EachStateOfTheHandleOfEachCall) {
       {Kind::kDeregisterEnter, HandleState::kUnknown, {FindingKind::kBadHandle, "R27"}},
       {Kind::kDeregisterEnter, HandleState::kForeign, {FindingKind::kBadHandle, "R27"}},
       {Kind::kDeregisterEnter, HandleState::kWrongKind, {FindingKind::kBadHandle, "R101"}},
-      {Kind::kDeregisterEnter, HandleState::kStale, {FindingKind::kBadHandle, "R102"}},
+      {Kind::kDeregisterEnter, HandleState::kStale, {FindingKind::kBadHandle, "R98"}},
       {Kind::kDeregisterEnter, HandleState::kWrongState, {FindingKind::kBadHandle, "R98"}},
 
       {Kind::kWaitEnter, HandleState::kValid, kRight},
@@ -66,13 +66,19 @@ TEST(HandlesTest, EachStateOfTheHandleOfACompletion) {
       {HandleState::kNull, 0, DetachProgress::kIdle, {FindingKind::kBadHandle, "R72"}},
       {HandleState::kUnknown, 0, DetachProgress::kIdle, {FindingKind::kBadHandle, "R72"}},
       {HandleState::kForeign, 1, DetachProgress::kPending, {FindingKind::kBadHandle, "R72"}},
-      {HandleState::kWrongKind, 0, DetachProgress::kIdle, {FindingKind::kBadHandle, "R72"}},     // a registration's
-      {HandleState::kWrongKind, 1, DetachProgress::kPending, {FindingKind::kBadHandle, "R73"}},  // the other side's call
+      {HandleState::kWrongKind, 0, DetachProgress::kIdle, {FindingKind::kBadHandle, "R72"}},  // a registration's
+      {HandleState::kWrongKind,
+       1,
+       DetachProgress::kPending,
+       {FindingKind::kBadHandle, "R73"}},  // the other side's call
       {HandleState::kStale, 1, DetachProgress::kDone, {FindingKind::kBadHandle, "R69"}},
       {HandleState::kWrongState, 1, DetachProgress::kDone, {FindingKind::kBadCall, "R69"}},
       {HandleState::kWrongState, 1, DetachProgress::kCallingCompleted, {FindingKind::kBadCall, "R69"}},
       {HandleState::kWrongState, 1, DetachProgress::kCompletedEarly, {FindingKind::kBadCall, "R69"}},
-      {HandleState::kWrongState, 1, DetachProgress::kIdle, {FindingKind::kBadCall, "R70"}},  // not attached, or no world for it
+      {HandleState::kWrongState,
+       1,
+       DetachProgress::kIdle,
+       {FindingKind::kBadCall, "R70"}},  // not attached, or no world for it
   };
   Stream stream;
   for (const Case& each : kCases) {
@@ -82,6 +88,21 @@ TEST(HandlesTest, EachStateOfTheHandleOfACompletion) {
     stream.complete(nmr::Role::kClient, each.binding, each.state, each.progress);
     EXPECT_EQ(stream.verdict(), each.expected);
   }
+}
+
+TEST(HandlesTest, TheCauseOfASecondDeregisterIsTheFirst) {
+  Stream stream;
+  stream.use_handle(Kind::kDeregisterEnter, 1, HandleState::kValid);
+  const std::uint64_t first = stream.use_handle(Kind::kDeregisterEnter, 2, HandleState::kValid);
+  const std::uint64_t second = stream.use_handle(Kind::kDeregisterEnter, 2, HandleState::kWrongState);
+  ASSERT_EQ(stream.findings().size(), 1U);
+  EXPECT_EQ(stream.findings()[0].cause_number, first);
+  EXPECT_EQ(stream.findings()[0].event_number, second);
+
+  stream.reset();
+  const std::uint64_t only = stream.use_handle(Kind::kDeregisterEnter, 2, HandleState::kWrongState);
+  ASSERT_EQ(stream.findings().size(), 1U);
+  EXPECT_EQ(stream.findings()[0].cause_number, only) << "the previous execution is forgotten";
 }
 
 }  // namespace

@@ -35,9 +35,19 @@ std::string_view rule_of(Outcome outcome, Routine routine) {
   }
 }
 
-// Whether a breach with this outcome names a pool block that has been freed.
-bool names_freed_block(Outcome outcome) {
-  return outcome == Outcome::kDoubleFree || outcome == Outcome::kFreedAccess || outcome == Outcome::kWrittenAfterFree;
+// The pool block whose end is the cause; 0 for none. Breaches about other objects than pool blocks are numbered
+// otherwise.
+trace::ObjectNumber freed_block_of(const Event& event) {
+  switch (event.outcome) {
+    case Outcome::kDoubleFree:
+    case Outcome::kFreedAccess:
+    case Outcome::kWrittenAfterFree:
+      return event.object;
+    case Outcome::kFreedObject:
+      return static_cast<trace::ObjectNumber>(event.a);
+    default:
+      return 0;
+  }
 }
 
 }  // namespace
@@ -122,10 +132,9 @@ void Protocol::on_event(const Event& event) {
     default:
       break;
   }
-  // The cause of touching freed memory is where it was freed. Breaches about other objects than pool blocks are numbered
-  // otherwise.
-  const bool freed = names_freed_block(event.outcome) && event.object < freed_at_.size() && freed_at_[event.object] != 0;
-  const std::uint64_t cause = freed ? freed_at_[event.object] : current_number();
+  const trace::ObjectNumber block = freed_block_of(event);
+  const bool freed = block != 0 && block < freed_at_.size() && freed_at_[block] != 0;
+  const std::uint64_t cause = freed ? freed_at_[block] : current_number();
   const FindingKind kind = kind_of(event.outcome);
   report(kind, rule_of(event.outcome, static_cast<Routine>(event.routine)), event, cause);
 }

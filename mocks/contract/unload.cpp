@@ -25,8 +25,8 @@ void Unload::reset() {
   registrations_.clear();
   blocks_.clear();
   touched_at_.clear();
-  unloading_ = false;
-  entry_failed_ = false;
+  unloading_.reset();
+  entry_failed_.reset();
 }
 
 Unload::Registration& Unload::registration(trace::ObjectNumber number) {
@@ -52,9 +52,12 @@ void Unload::on_event(const Event& event) {
       break;
     case EventKind::kDeregisterEnter:
       registration(event.object).deregistered_at = current_number();
-      registration(event.object).before_unload = !unloading_;
+      registration(event.object).before_unload = !unloading_[event.module];
+      registration(event.object).deregistered_by = event.thread;
       break;
-    case EventKind::kWaitEnter: registration(event.object).waited = true; break;
+    case EventKind::kWaitEnter:
+      registration(event.object).waited = true;
+      break;
     case EventKind::kAllocate:
       if (event.object != 0) {
         blocks_.resize(std::max<std::size_t>(blocks_.size(), event.object + 1));
@@ -72,17 +75,26 @@ void Unload::on_event(const Event& event) {
         remember_object(event.object);
       }
       break;
-    case EventKind::kUnloadEnter: unloading_ = true; break;
-    case EventKind::kUnloadExit: on_left(event, false); break;
+    case EventKind::kUnloadEnter:
+      unloading_.set(event.module);
+      break;
+    case EventKind::kUnloadExit:
+      on_left(event, false);
+      break;
     case EventKind::kDriverEntryExit:
       if (!kernel::succeeded(static_cast<kernel::Status>(event.status))) {
-        entry_failed_ = true;
+        entry_failed_.set(event.module);
         on_left(event, true);
       }
       break;
-    case EventKind::kLeftOver: on_left_over(event); break;
-    case EventKind::kImageGone: on_image_gone(event); break;
-    default: break;
+    case EventKind::kLeftOver:
+      on_left_over(event);
+      break;
+    case EventKind::kImageGone:
+      on_image_gone(event);
+      break;
+    default:
+      break;
   }
 }
 
@@ -97,11 +109,21 @@ void Unload::on_left(const Event& event, bool entry_failed) {
   for (const Registration& left : registrations_) {
     if (left.module == event.module &&
         (left.state == RegistrationState::kDeregistering || left.state == RegistrationState::kDrained)) {
-      const std::string_view unload_rule = !left.waited ? "R91" : "R90";
-      report(FindingKind::kUnloadPending, entry_failed ? "R25" : left.before_unload ? "R97" : unload_rule, event,
-             left.deregistered_at);
+      report(FindingKind::kUnloadPending, rule_for_pending(left, event, entry_failed), event, left.deregistered_at);
     }
   }
+}
+
+// R97: begun elsewhere, as by a deactivation; R91: begun by Unload itself, which did not wait; R90: another thread
+// waits.
+std::string_view Unload::rule_for_pending(const Registration& left, const Event& event, bool entry_failed) {
+  if (entry_failed) {
+    return "R25";
+  }
+  if (left.before_unload || left.deregistered_by != event.thread) {
+    return "R97";
+  }
+  return left.waited ? "R90" : "R91";
 }
 
 // R92: the call was made and failed; R94: the other role was deregistered; R93: another registration was; R89: none.
@@ -126,8 +148,10 @@ std::string_view Unload::rule_for_registered(const Registration& left, bool entr
 void Unload::on_left_over(const Event& event) {
   const bool runs = event.b != 0;
   report(runs ? FindingKind::kUnloadRunning : FindingKind::kResourceLeak,
-         entry_failed_ ? "R26" : runs ? "R108" : "R109", event,
-         event.object != 0 && event.object < touched_at_.size() ? touched_at_[event.object] : current_number());
+         entry_failed_[event.module] ? "R26"
+         : runs                      ? "R108"
+                                     : "R109",
+         event, event.object != 0 && event.object < touched_at_.size() ? touched_at_[event.object] : current_number());
 }
 
 // Who queued or made what is left over is the cause of its being there.
@@ -143,7 +167,8 @@ void Unload::on_image_gone(const Event& event) {
     if (blocks_[number].live && blocks_[number].module == event.module) {
       Event leak = event;
       leak.object = number;
-      report(FindingKind::kMemoryLeak, entry_failed_ ? "R26" : "R109", leak, blocks_[number].allocated_at);
+      report(FindingKind::kMemoryLeak, entry_failed_[event.module] ? "R26" : "R109", leak,
+             blocks_[number].allocated_at);
     }
   }
 }

@@ -1,9 +1,10 @@
 // unload.h - what must be over when a module leaves memory: R24, R25, R89 to R91, R93 to R95, R97, R108, R109.
 //
-// A registration that was never deregistered hides what hangs from it (its bindings' memory, its running callbacks): one
-// root cause is one finding, and this family's checks run in the order of causes.
+// A registration that was never deregistered hides what hangs from it (its bindings' memory, its running callbacks):
+// one root cause is one finding, and this family's checks run in the order of causes.
 #pragma once
 
+#include <bitset>
 #include <vector>
 
 #include "contract/rule.h"
@@ -22,10 +23,11 @@ class Unload final : public RuleFamily {
     trace::ModuleNumber module = 0;
     nmr::Role role = nmr::Role::kClient;
     nmr::RegistrationState state = nmr::RegistrationState::kNone;
-    bool waited = false;             // a wait for it was entered
+    bool waited = false;              // a wait for it was entered
     std::uint64_t registered_at = 0;  // events
     std::uint64_t deregistered_at = 0;
-    bool before_unload = false;      // deregistered before DriverUnload was entered
+    trace::ThreadNumber deregistered_by = 0;
+    bool before_unload = false;  // deregistered before DriverUnload was entered
   };
   struct Block {
     trace::ModuleNumber module = 0;
@@ -38,13 +40,14 @@ class Unload final : public RuleFamily {
   void on_image_gone(const trace::Event& event);
   void on_left_over(const trace::Event& event);
   void remember_object(trace::ObjectNumber object);
+  static std::string_view rule_for_pending(const Registration& left, const trace::Event& event, bool entry_failed);
   std::string_view rule_for_registered(const Registration& left, bool entry_failed) const;
 
   std::vector<Registration> registrations_;  // by number
   std::vector<Block> blocks_;                // by number
   std::vector<std::uint64_t> touched_at_;    // by object: the last event that queued, created or used it
-  bool unloading_ = false;
-  bool entry_failed_ = false;
+  std::bitset<1U << 8> unloading_;           // by module: DriverUnload was entered
+  std::bitset<1U << 8> entry_failed_;        // by module: DriverEntry returned a failure
 };
 
 }  // namespace nmrfuzz::contract

@@ -19,7 +19,8 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
          s.unload_returns();
          s.image_goes();
        }},
-      {"never deregistered", {FindingKind::kUnloadRegistered, "R89"},
+      {"never deregistered",
+       {FindingKind::kUnloadRegistered, "R89"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload();
@@ -32,7 +33,8 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
          s.enter_unload();
          s.unload_returns();
        }},
-      {"the second of two providers is left", {FindingKind::kUnloadRegistered, "R93"},
+      {"the second of two providers is left",
+       {FindingKind::kUnloadRegistered, "R93"},
        [](Stream& s) {
          s.register_one(1);
          s.register_one(2);
@@ -40,7 +42,8 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
          s.leave(1);
          s.unload_returns();
        }},
-      {"the other role is left", {FindingKind::kUnloadRegistered, "R94"},
+      {"the other role is left",
+       {FindingKind::kUnloadRegistered, "R94"},
        [](Stream& s) {
          s.register_one(1, Role::kProvider);
          s.register_one(2, Role::kClient);
@@ -57,7 +60,8 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
          s.leave(2);
          s.unload_returns();
        }},
-      {"Deregister failed and was ignored", {FindingKind::kUnloadRegistered, "R92"},
+      {"Deregister failed and was ignored",
+       {FindingKind::kUnloadRegistered, "R92"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload();
@@ -72,7 +76,8 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
          s.leave(1);
          s.unload_returns();
        }},
-      {"still inside Register", {FindingKind::kUnloadRegistered, "R89"},
+      {"still inside Register",
+       {FindingKind::kUnloadRegistered, "R89"},
        [](Stream& s) {
          s.enter_register(1, Role::kProvider);
          s.enter_unload();
@@ -90,14 +95,16 @@ TEST(UnloadTest, RegistrationsWhenUnloadReturns) {
 
 TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
   constexpr StreamCase kCases[] = {
-      {"no wait", {FindingKind::kUnloadPending, "R91"},
+      {"no wait",
+       {FindingKind::kUnloadPending, "R91"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload();
          s.deregister(1);
          s.unload_returns();
        }},
-      {"no wait, though it happened to be through", {FindingKind::kUnloadPending, "R91"},
+      {"no wait, though it happened to be through",
+       {FindingKind::kUnloadPending, "R91"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload();
@@ -105,7 +112,8 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.drain(1);
          s.unload_returns();
        }},
-      {"another thread waits", {FindingKind::kUnloadPending, "R90"},
+      {"another thread waits",
+       {FindingKind::kUnloadPending, "R90"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload();
@@ -113,7 +121,20 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.enter_wait(1);
          s.unload_returns();
        }},
-      {"begun before Unload", {FindingKind::kUnloadPending, "R97"},
+      {"begun by another thread while Unload runs",
+       {FindingKind::kUnloadPending, "R97"},
+       [](Stream& s) {
+         s.register_one(1);
+         s.enter_unload();
+         s.write({.kind = Stream::Kind::kDeregisterEnter, .thread = 7, .module = Stream::kModule, .object = 1});
+         s.write({.kind = Stream::Kind::kRegistrationState,
+                  .module = Stream::kModule,
+                  .object = 1,
+                  .b = static_cast<std::uint64_t>(nmr::RegistrationState::kDeregistering)});
+         s.unload_returns();
+       }},
+      {"begun before Unload",
+       {FindingKind::kUnloadPending, "R97"},
        [](Stream& s) {
          s.register_one(1);
          s.deregister(1);
@@ -130,7 +151,8 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.close(1);
          s.unload_returns();
        }},
-      {"one of two is waited for", {FindingKind::kUnloadPending, "R91"},
+      {"one of two is waited for",
+       {FindingKind::kUnloadPending, "R91"},
        [](Stream& s) {
          s.register_one(1);
          s.register_one(2);
@@ -139,7 +161,8 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.leave(1);
          s.unload_returns();
        }},
-      {"a registration that is left hides what is pending", {FindingKind::kUnloadRegistered, "R93"},
+      {"a registration that is left hides what is pending",
+       {FindingKind::kUnloadRegistered, "R93"},
        [](Stream& s) {
          s.register_one(1);
          s.register_one(2);
@@ -147,7 +170,8 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.deregister(1);
          s.unload_returns();
        }},
-      {"while another module's unload has begun", {FindingKind::kUnloadPending, "R97"},
+      {"while another module's unload has begun",
+       {FindingKind::kUnloadPending, "R97"},
        [](Stream& s) {
          s.register_one(1);
          s.enter_unload(Stream::kOtherModule);
@@ -171,7 +195,8 @@ TEST(UnloadTest, WhenDriverEntryFails) {
          s.entry_returns(kFailure);
          s.image_goes();
        }},
-      {"a registration is left", {FindingKind::kUnloadRegistered, "R24"},
+      {"a registration is left",
+       {FindingKind::kUnloadRegistered, "R24"},
        [](Stream& s) {
          s.register_one(1);
          s.entry_returns(kFailure);
@@ -181,29 +206,34 @@ TEST(UnloadTest, WhenDriverEntryFails) {
          s.register_one(1);
          s.entry_returns(kernel::kStatusSuccess);
        }},
-      {"a deregistration is not waited for", {FindingKind::kUnloadPending, "R25"},
+      {"a deregistration is not waited for",
+       {FindingKind::kUnloadPending, "R25"},
        [](Stream& s) {
          s.register_one(1);
          s.deregister(1);
          s.entry_returns(kFailure);
        }},
-      {"memory is left", {FindingKind::kMemoryLeak, "R26"},
+      {"memory is left",
+       {FindingKind::kMemoryLeak, "R26"},
        [](Stream& s) {
          s.allocate(1);
          s.entry_returns(kFailure);
          s.image_goes();
        }},
-      {"a resource is left", {FindingKind::kResourceLeak, "R26"},
+      {"a resource is left",
+       {FindingKind::kResourceLeak, "R26"},
        [](Stream& s) {
          s.entry_returns(kFailure);
          s.left_over(false);
        }},
-      {"a thread runs on", {FindingKind::kUnloadRunning, "R26"},
+      {"a thread runs on",
+       {FindingKind::kUnloadRunning, "R26"},
        [](Stream& s) {
          s.entry_returns(kFailure);
          s.left_over(true);
        }},
-      {"the failure of another module changes nothing", {FindingKind::kMemoryLeak, "R109"},
+      {"the failure of another module changes nothing",
+       {FindingKind::kMemoryLeak, "R109"},
        [](Stream& s) {
          s.allocate(1);
          s.entry_returns(kFailure, Stream::kOtherModule);
@@ -226,7 +256,8 @@ TEST(UnloadTest, WhatIsLeftWhenTheImageGoes) {
          s.unload_returns();
          s.image_goes();
        }},
-      {"memory", {FindingKind::kMemoryLeak, "R109"},
+      {"memory",
+       {FindingKind::kMemoryLeak, "R109"},
        [](Stream& s) {
          s.allocate(1);
          s.image_goes();

@@ -40,6 +40,10 @@ void Kernel::reset(const Options& options) {
 }
 
 void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::uint64_t a, std::uint64_t b) {
+  if (outcome == Outcome::kFreedObject && object != 0) {  // a: the pool block that it was freed with
+    const void* const address = objects_.at(object).address;
+    a = Pool::contains(address) ? pool_.block_around(address) : 0;
+  }
   write(EventKind::kBreach, routine, object, 0, a, b, outcome);
 }
 

@@ -31,9 +31,10 @@ inline kernel::Routine routine_of(Callback callback) {
   return static_cast<kernel::Routine>(kFirst + static_cast<unsigned>(callback));
 }
 
-// Enters `callback` of the registration's module. `function` makes the call. The scheduling point at entry is the
-// caller's, in front of the transition that allows the call: nothing may happen between the two (G9). The one at return
-// is here.
+// Enters `callback` of the registration's module. `function` makes the call. The scheduling points at entry and return
+// are the caller's: in front of the transition that allows the call, and behind the one that its status leads to.
+// Nothing may happen between a callback and its transitions, so that a late offer is none (G9) and a completion after
+// STATUS_SUCCESS is seen (R70).
 template <class Port, class Function>
 Status call_callback(Port& port, const Binding& binding, const Registration& callee, Callback callback,
                      const void* context, Function function) {
@@ -44,7 +45,6 @@ Status call_callback(Port& port, const Binding& binding, const Registration& cal
   const Status status = port.call(callee.module, routine, [&] { return function(outputs); });
   port.emit(trace::EventKind::kCallbackExit, routine, binding.number, status, static_cast<std::uint64_t>(callback),
             outputs, callee.module);
-  port.point(routine, binding.number);
   return status;
 }
 
@@ -66,9 +66,9 @@ Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
   const auto ask = [&](std::uint64_t& outputs) {
     const auto attach = reinterpret_cast<ProviderAttachFunction>(provider.characteristics.callbacks.attach);
     const Side& client_side = binding.side(Role::kClient);
-    const Status status = attach(make_handle(HandleKind::kBinding, binding.number), provider.context,
-                                 client.characteristics.instance, client_side.context, client_side.dispatch,
-                                 &outputs_of.context, &outputs_of.dispatch);
+    const Status status =
+        attach(make_handle(HandleKind::kBinding, binding.number), provider.context, client.characteristics.instance,
+               client_side.context, client_side.dispatch, &outputs_of.context, &outputs_of.dispatch);
     outputs = (outputs_of.context != poison ? 1U : 0U) | (outputs_of.dispatch != poison ? 2U : 0U);
     return status;
   };

@@ -1,28 +1,29 @@
 // detach_steps.h - from the first deregistration that meets a binding to its end. Part of registrar.h.
 #pragma once
 
-#include <cstdlib>
+#include <utility>
 
 #include "nmr/calls.h"
 #include "nmr/registrar.h"
 
 namespace nmrfuzz::nmr {
 
+// Under the lock, as are all three.
 template <class Port>
 void Registrar<Port>::move(Binding& binding, Role role, DetachProgress to) {
   Side& side = binding.side(role);
-  if (!may_move(side.progress, to)) {
-    std::abort();  // a fault of the registrar's own
-  }
+  require(may_move(side.progress, to));
   port_.emit(trace::EventKind::kSideState, Routine::kNone, binding.number, static_cast<Status>(role),
              static_cast<std::uint64_t>(side.progress), static_cast<std::uint64_t>(to), side.registration->module);
   side.progress = to;
 }
 
-// Whether the caller is the one to detach the binding: true once in its life (G10). Callers hold the lock.
+// Whether the caller is the one to detach the binding: true once in its life (G10). Under the lock.
 template <class Port>
 bool Registrar<Port>::begin_detach(Binding& binding, Role initiator) {
-  if (binding.state != BindingState::kAttached) {
+  const bool mutated = (binding.state == BindingState::kAccepted && is_mutant(Mutant::kDetachesAccepted)) ||
+                       (binding.state == BindingState::kDetaching && is_mutant(Mutant::kLeavesTwice));
+  if (binding.state != BindingState::kAttached && !mutated) {
     return false;
   }
   binding.initiator = initiator;
@@ -34,11 +35,6 @@ bool Registrar<Port>::begin_detach(Binding& binding, Role initiator) {
 template <class Port>
 void Registrar<Port>::detach(Binding& binding) {
   const Role first = first_to_detach(binding);
-  {
-    // Until both callbacks have been called the binding cannot be through, whoever completes what (G14).
-    const Locked locked(*this);
-    binding.callbacks_running = static_cast<std::uint8_t>(binding.callbacks_running + 2);
-  }
   if (world_.detach_order == DetachOrder::kOverlap) {
     start_job([](Registrar& self, const Job& job) { self.detach_side(*job.binding, job.role); }, binding, first);
   } else {
@@ -50,45 +46,93 @@ void Registrar<Port>::detach(Binding& binding) {
 template <class Port>
 Role Registrar<Port>::first_to_detach(const Binding& binding) const {
   switch (world_.detach_order) {
-    case DetachOrder::kClientFirst: return Role::kClient;
-    case DetachOrder::kProviderFirst: return Role::kProvider;
-    case DetachOrder::kPeerFirst: return opposite(binding.initiator);
+    case DetachOrder::kClientFirst:
+      return Role::kClient;
+    case DetachOrder::kProviderFirst:
+      return Role::kProvider;
+    case DetachOrder::kPeerFirst:
+      return opposite(binding.initiator);
     case DetachOrder::kOwnFirst:
-    case DetachOrder::kOverlap: break;
+    case DetachOrder::kOverlap:
+      break;
   }
   return binding.initiator;
 }
 
+// A side of a binding whose client refused late, which is done without a call (A11).
+template <class Port>
+bool Registrar<Port>::is_passed_over(const Binding& binding, Role role) const {
+  return binding.provider_only && (role == Role::kClient || world_.late_refusal == LateRefusal::kCleanupOnly);
+}
+
 template <class Port>
 void Registrar<Port>::detach_side(Binding& binding, Role role) {
-  Side& side = binding.side(role);
-  if (side.progress != DetachProgress::kDone) {  // done without a call: the client that refused late
-    move(binding, role,
-         side.progress == DetachProgress::kCompletedEarly ? DetachProgress::kCallingCompleted
-                                                          : DetachProgress::kCalling);
-    const std::uint8_t irql = port_.irql();
-    if (world_.detach_irql == DetachIrql::kDispatch && irql < kernel::kDispatchLevel) {
-      port_.set_irql(kernel::kDispatchLevel);
+  bool detached = false;
+  if (is_passed_over(binding, role)) {
+    const Locked locked(*this);
+    detached = take_detached(binding);
+  } else {
+    const Routine routine = routine_of(detach_callback(role));
+    port_.point(routine, binding.number);
+    {
+      const Locked locked(*this);
+      begin_side(binding, role);
     }
-    const Status status = call_detach(port_, binding, role);
-    port_.set_irql(irql);
-    settle_side(binding, role, status);
+    void* const context = context_of(binding, role);
+    Status status = kernel::kStatusSuccess;
+    const bool skipped = (is_mutant(Mutant::kTellsOneSide) && role != binding.initiator) ||
+                         (is_mutant(Mutant::kSkipsNullContext) && context == nullptr);
+    if (!skipped) {
+      const std::uint8_t irql = port_.irql();
+      if (world_.detach_irql == DetachIrql::kDispatch && irql < kernel::kDispatchLevel) {
+        port_.set_irql(kernel::kDispatchLevel);
+      }
+      status = call_detach(port_, binding, role, context);
+      port_.set_irql(irql);
+    }
+    detached = settle_side(binding, role, status);
+    port_.point(routine, binding.number);
   }
-  --binding.callbacks_running;
-  after_detach_step(binding);
+  if (detached) {
+    start_cleanup(binding);
+  }
+}
+
+// Under the lock.
+template <class Port>
+void Registrar<Port>::begin_side(Binding& binding, Role role) {
+  move(binding, role,
+       binding.side(role).progress == DetachProgress::kCompletedEarly ? DetachProgress::kCallingCompleted
+                                                                      : DetachProgress::kCalling);
 }
 
 // A side that has completed is done when its callback has returned, not before (G15). Anything but STATUS_PENDING
-// counts as done, so that a callback with a forbidden status does not also hang its peer.
+// counts as done, so that a callback with a forbidden status does not also hang its peer. Returns whether the caller
+// has to start the cleanup.
 template <class Port>
-void Registrar<Port>::settle_side(Binding& binding, Role role, Status status) {
+bool Registrar<Port>::settle_side(Binding& binding, Role role, Status status) {
   const Locked locked(*this);
   const bool completed = binding.side(role).progress == DetachProgress::kCallingCompleted;
   move(binding, role,
        status == kernel::kStatusPending && !completed ? DetachProgress::kPending : DetachProgress::kDone);
+  return take_detached(binding);
 }
 
-// The handle of *DetachComplete. The caller has to be the side that the routine is for (R72, R73).
+// The context that a callback of this side is given: its own (G7).
+template <class Port>
+void* Registrar<Port>::context_of(const Binding& binding, Role role) const {
+  const Side& side = binding.sides[index_of(role)];
+  if (is_mutant(Mutant::kContextOfOtherSide)) {
+    return binding.sides[index_of(opposite(role))].context;
+  }
+  if (is_mutant(Mutant::kContextOfFirstBinding) && side.registration->first_binding != nullptr) {
+    return side.registration->first_binding->side(role).context;
+  }
+  return side.context;
+}
+
+// What *DetachComplete's handle names. The caller has to be the side that the routine is for (R72, R73). Under the
+// lock.
 template <class Port>
 Binding* Registrar<Port>::resolve_binding(Role role, void* handle, HandleState& state) {
   const HandleKind kind = kind_of_handle(handle);
@@ -103,7 +147,7 @@ Binding* Registrar<Port>::resolve_binding(Role role, void* handle, HandleState& 
   } else {
     Binding& binding = bindings_[number - 1];
     const ModuleNumber caller = port_.module();
-    if (binding.registration(role).module != caller) {
+    if (binding.registration(role).module != caller && !is_mutant(Mutant::kTakesForeignHandle)) {
       const bool other_side = binding.registration(opposite(role)).module == caller;
       state = other_side ? HandleState::kWrongKind : HandleState::kForeign;
     } else {
@@ -114,45 +158,99 @@ Binding* Registrar<Port>::resolve_binding(Role role, void* handle, HandleState& 
   return nullptr;
 }
 
+// Whether a completion may be accepted: from the provider's acceptance on where the world remembers an early one (A8),
+// since no side can know whether the client's attach callback has returned yet; else from the start of the detach
+// callback on (G18); and once. Under the lock.
 template <class Port>
-void Registrar<Port>::detach_complete(Role role, void* binding_handle) {
-  const Routine routine = role == Role::kClient ? Routine::NmrClientDetachProviderComplete
-                                                : Routine::NmrProviderDetachClientComplete;
-  port_.point(routine, number_of_handle(binding_handle));
-  HandleState state = HandleState::kValid;
-  Binding* const binding = resolve_binding(role, binding_handle, state);
-  const ObjectNumber number = binding != nullptr ? binding->number : 0;
-  const DetachProgress progress = binding != nullptr ? binding->side(role).progress : DetachProgress::kIdle;
-  const bool attached = binding != nullptr && (binding->state == BindingState::kAttached ||
-                                               binding->state == BindingState::kDetaching);
+HandleState Registrar<Port>::judge_completion(const Binding* binding, Role role) const {
+  const DetachProgress progress = binding->sides[index_of(role)].progress;
+  const bool bound = binding->state == BindingState::kAccepted || binding->state == BindingState::kAttached ||
+                     binding->state == BindingState::kDetaching;
   const bool early = progress == DetachProgress::kIdle && world_.early_complete == EarlyComplete::kRemember;
   const bool due = progress == DetachProgress::kCalling || progress == DetachProgress::kPending;
-  if (state == HandleState::kValid && !(attached && (early || due))) {
-    state = HandleState::kWrongState;
-  }
-  port_.emit(trace::EventKind::kComplete, routine, number, 0, static_cast<std::uint64_t>(state),
-             static_cast<std::uint64_t>(progress), port_.module());
-  if (state == HandleState::kValid) {
-    if (early) {
-      move(*binding, role, DetachProgress::kCompletedEarly);
-    } else if (progress == DetachProgress::kCalling) {
-      move(*binding, role, DetachProgress::kCallingCompleted);
-    } else {
-      move(*binding, role, DetachProgress::kDone);
-      after_detach_step(*binding);
-    }
-  }
-  // The cleanups may have run, the waiter may have been woken, the module may be gone before the caller goes on (X16).
-  port_.point(routine, number);
+  return bound && (early || due) ? HandleState::kValid : HandleState::kWrongState;
 }
 
-// True for the one caller that made the second side done with no detach callback running (G14, G15).
+template <class Port>
+void Registrar<Port>::detach_complete(Role role, void* binding_handle) {
+  const Routine routine =
+      role == Role::kClient ? Routine::NmrClientDetachProviderComplete : Routine::NmrProviderDetachClientComplete;
+  port_.point(routine, number_of_handle(binding_handle));
+  Binding* binding = nullptr;
+  bool detached = false;
+  {
+    const Locked locked(*this);
+    HandleState state = HandleState::kValid;
+    binding = resolve_binding(role, binding_handle, state);
+    if (state == HandleState::kValid) {
+      state = judge_completion(binding, role);
+    }
+    port_.emit(trace::EventKind::kComplete, routine, binding != nullptr ? binding->number : 0, 0,
+               static_cast<std::uint64_t>(state),
+               static_cast<std::uint64_t>(binding != nullptr ? binding->side(role).progress : DetachProgress::kIdle),
+               port_.module());
+    if (state == HandleState::kValid) {
+      const bool swapped =
+          is_mutant(Mutant::kCompletesOtherSide) && binding->side(opposite(role)).progress == DetachProgress::kPending;
+      detached = complete_side(*binding, swapped ? opposite(role) : role);
+    }
+  }
+  if (detached) {
+    start_cleanup(*binding);
+  }
+  // The cleanups may have run, the waiter may have been woken, the module may be gone before the caller goes on (X16).
+  port_.point(routine, binding != nullptr ? binding->number : 0);
+}
+
+// Returns whether the caller has to start the cleanup. Under the lock.
+template <class Port>
+bool Registrar<Port>::complete_side(Binding& binding, Role role) {
+  mutate_completion(binding, role);
+  switch (binding.side(role).progress) {
+    case DetachProgress::kIdle:
+      move(binding, role, DetachProgress::kCompletedEarly);
+      return false;
+    case DetachProgress::kCalling:
+      if (is_mutant(Mutant::kDoneInsideCallback)) {
+        move(binding, role, DetachProgress::kDone);
+        return take_detached(binding);
+      }
+      if (!is_mutant(Mutant::kLosesInnerCompletion)) {
+        move(binding, role, DetachProgress::kCallingCompleted);
+      }
+      return false;
+    case DetachProgress::kPending:
+      move(binding, role, DetachProgress::kDone);
+      return take_detached(binding);
+    case DetachProgress::kCallingCompleted:
+    case DetachProgress::kCompletedEarly:
+    case DetachProgress::kDone:
+      break;
+  }
+  require(false);
+  return false;
+}
+
+// What a completion must not do: change another binding (G23).
+template <class Port>
+void Registrar<Port>::mutate_completion(Binding& binding, Role role) {
+  if constexpr (kHasMutants) {
+    Binding* const next = binding.side(role).next;
+    if (next != nullptr && next->side(role).progress == DetachProgress::kPending &&
+        is_mutant(Mutant::kCompletesNextBinding)) {
+      move(*next, role, DetachProgress::kDone);
+    }
+  }
+}
+
+// True for the one caller that made the second side done (G14). No detach callback is running then: its side would not
+// be done (G15). Under the lock.
 template <class Port>
 bool Registrar<Port>::take_detached(Binding& binding) {
-  const Locked locked(*this);
-  if (binding.state != BindingState::kDetaching || binding.callbacks_running != 0 ||
-      binding.side(Role::kClient).progress != DetachProgress::kDone ||
-      binding.side(Role::kProvider).progress != DetachProgress::kDone) {
+  const bool client_done = binding.side(Role::kClient).progress == DetachProgress::kDone;
+  const bool provider_done = binding.side(Role::kProvider).progress == DetachProgress::kDone;
+  const bool done = is_mutant(Mutant::kOneSideIsEnough) ? client_done || provider_done : client_done && provider_done;
+  if (binding.state != BindingState::kDetaching || !done) {
     return false;
   }
   move(binding, BindingState::kDetached);
@@ -160,22 +258,19 @@ bool Registrar<Port>::take_detached(Binding& binding) {
 }
 
 template <class Port>
-void Registrar<Port>::after_detach_step(Binding& binding) {
-  if (!take_detached(binding)) {
-    return;
-  }
+void Registrar<Port>::start_cleanup(Binding& binding) {
   switch (world_.cleanup_where) {
-    case CleanupWhere::kInline: clean_up(binding); break;
+    case CleanupWhere::kInline:
+      clean_up(binding);
+      break;
     case CleanupWhere::kWorker:
       start_job([](Registrar& self, const Job& job) { self.clean_up(*job.binding); }, binding, Role::kClient);
       break;
-    case CleanupWhere::kAtWait: {
-      Registration& waited = binding.registration(binding.initiator);
-      binding.next_deferred = waited.deferred_cleanups;
-      waited.deferred_cleanups = &binding;
-      port_.wake(waited.wait_object);
+    case CleanupWhere::kAtWait:
+      if (!defer_cleanup(binding)) {
+        clean_up(binding);
+      }
       break;
-    }
     case CleanupWhere::kDispatch: {
       const std::uint8_t irql = port_.irql();
       port_.set_irql(irql < kernel::kDispatchLevel ? kernel::kDispatchLevel : irql);
@@ -186,33 +281,77 @@ void Registrar<Port>::after_detach_step(Binding& binding) {
   }
 }
 
+// Leaves the cleanup to the first wait for either registration. To one of them alone would not do: a module that begins
+// all its deregistrations and then waits for all, in any order, must not hang (R107). False if no wait can be expected.
+template <class Port>
+bool Registrar<Port>::defer_cleanup(Binding& binding) {
+  const Locked locked(*this);
+  if (is_live(binding.registration(Role::kClient)) && is_live(binding.registration(Role::kProvider))) {
+    return false;  // the client refused late, and nobody leaves
+  }
+  for (const Role role : {Role::kClient, Role::kProvider}) {
+    Registration& registration = binding.registration(role);
+    binding.side(role).next_deferred = std::exchange(registration.deferred_cleanups, &binding);
+    port_.wake(registration.wait_object);
+  }
+  return true;
+}
+
+// A binding whose cleanup was left to a wait for `registration`, or nullptr. Under the lock.
+template <class Port>
+Binding* Registrar<Port>::take_deferred(Registration& registration) {
+  Binding* const taken = registration.deferred_cleanups;
+  if (taken != nullptr) {
+    registration.deferred_cleanups = taken->side(registration.role).next_deferred;
+  }
+  return taken;
+}
+
 template <class Port>
 Role Registrar<Port>::first_to_clean_up(const Binding& binding) const {
   switch (world_.cleanup_order) {
-    case CleanupOrder::kClientFirst: return Role::kClient;
-    case CleanupOrder::kProviderFirst: return Role::kProvider;
-    case CleanupOrder::kOwnFirst: break;
+    case CleanupOrder::kClientFirst:
+      return Role::kClient;
+    case CleanupOrder::kProviderFirst:
+      return Role::kProvider;
+    case CleanupOrder::kOwnFirst:
+      break;
   }
   return binding.initiator;
 }
 
 template <class Port>
 void Registrar<Port>::clean_up(Binding& binding) {
+  {
+    const Locked locked(*this);
+    if (binding.state != BindingState::kDetached) {
+      return;  // the other registration's wait was first
+    }
+    move(binding, BindingState::kCleaning);
+    if (is_mutant(Mutant::kDrainedBeforeCleanup)) {
+      remove_binding(binding);
+    }
+  }
   const Role first = first_to_clean_up(binding);
-  move(binding, BindingState::kCleaning);
   clean_up_side(binding, first);
   clean_up_side(binding, opposite(first));
   const Locked locked(*this);
-  remove_binding(binding);
+  if (!is_mutant(Mutant::kDrainedBeforeCleanup)) {
+    remove_binding(binding);
+  }
 }
 
 template <class Port>
 void Registrar<Port>::clean_up_side(Binding& binding, Role role) {
-  const Side& side = binding.side(role);
+  void* const context = context_of(binding, role);
   const bool refused = binding.provider_only && role == Role::kClient;  // the client frees that itself (G16)
-  const bool skipped = side.context == nullptr && world_.null_context == NullContext::kSkipCleanup;
-  if (side.registration->characteristics.callbacks.cleanup != nullptr && !refused && !skipped) {
-    call_cleanup(port_, binding, role);
+  const bool skipped =
+      context == nullptr && (world_.null_context == NullContext::kSkipCleanup || is_mutant(Mutant::kSkipsNullContext));
+  if (binding.registration(role).characteristics.callbacks.cleanup != nullptr && !refused && !skipped) {
+    const Routine routine = routine_of(cleanup_callback(role));
+    port_.point(routine, binding.number);
+    call_cleanup(port_, binding, role, context);
+    port_.point(routine, binding.number);
   }
 }
 

@@ -30,9 +30,9 @@ struct Callbacks {
 // What a module hands to Register, read from either kind of characteristics.
 struct Characteristics {
   const void* structure = nullptr;
-  const void* npi_id = nullptr;     // what the instance points to: has to live as long as the registration
+  const void* npi_id = nullptr;  // what the instance points to: has to live as long as the registration
   const void* module_id = nullptr;
-  const void* instance = nullptr;  // NPI_REGISTRATION_INSTANCE inside the structure: shown to the other side, not copied
+  const void* instance = nullptr;  // NPI_REGISTRATION_INSTANCE in the structure: shown to the other side, not copied
   std::array<std::uint64_t, 2> npi{};  // the GUID's 16 bytes
   Callbacks callbacks;
 };
@@ -44,18 +44,18 @@ struct Registration {
   RegistrationState state = RegistrationState::kNone;
   Characteristics characteristics;
   void* context = nullptr;
-  std::uint32_t npi = 0;             // index of its NPI
+  std::uint32_t npi = 0;                // index of its NPI
   Registration* next_of_npi = nullptr;  // the other registrations of the role with this NPI
   Registration* previous_of_npi = nullptr;
   Binding* first_binding = nullptr;  // bindings that are not gone, in order of creation
   Binding* last_binding = nullptr;
-  std::uint32_t bindings = 0;        // how many
-  std::uint32_t calls = 0;           // Register and Deregister calls still working on it
-  bool error_injected = false;       // dereg_error=inject_once has struck
-  bool closed_when_idle = false;     // by Deregister itself (dereg_status=success_when_idle)
+  std::uint32_t bindings = 0;            // how many
+  std::uint32_t calls = 0;               // Register and Deregister calls still working on it
+  bool error_injected = false;           // dereg_error=inject_once has struck
+  bool closed_when_idle = false;         // by Deregister itself (dereg_status=success_when_idle)
   Binding* deferred_cleanups = nullptr;  // cleanup_where=at_wait: chain through Side::next_deferred
-  ObjectNumber wait_object = 0;      // what waiters block on
-  std::array<ObjectNumber, 3> data{};   // records of the structure and of what it points to, while they are in use
+  ObjectNumber wait_object = 0;          // what waiters block on
+  std::array<ObjectNumber, 3> data{};    // records of the structure and of what it points to, while they are in use
 };
 
 // One side of a binding.
@@ -72,14 +72,13 @@ struct Side {
 struct Binding {
   ObjectNumber number = 0;
   BindingState state = BindingState::kOffered;
-  std::array<Side, 2> sides;  // by Role
-  ThreadNumber attacher = 0;  // on which the client's attach callback runs
+  std::array<Side, 2> sides;      // by Role
+  ThreadNumber attacher = 0;      // on which the client's attach callback runs
   bool attach_attempted = false;  // NmrClientAttachProvider has failed before
   Status last_attach_status = 0;
-  std::uint8_t detaches_left = 0;  // detach callbacks that run or are still to be called
-  Role initiator = Role::kClient;      // whose deregistration started the detach
-  bool provider_only = false;          // the client refused late: it is not called again
-  ObjectNumber offer_done = 0;         // what a thread that waits for the offer's end blocks on
+  Role initiator = Role::kClient;  // whose deregistration started the detach
+  bool provider_only = false;      // the client refused late: it is not called again
+  ObjectNumber offer_done = 0;     // what a thread that waits for the offer's end blocks on
   bool offer_finished = false;
 
   Side& side(Role role) { return sides[index_of(role)]; }
@@ -103,8 +102,6 @@ inline HandleKind kind_of_handle(const void* handle) {
 inline ObjectNumber number_of_handle(const void* handle) {
   return static_cast<ObjectNumber>((reinterpret_cast<std::uint64_t>(handle) >> 4) & 0xffffffff);
 }
-inline HandleKind handle_kind(Role role) {
-  return role == Role::kClient ? HandleKind::kClient : HandleKind::kProvider;
-}
+inline HandleKind handle_kind(Role role) { return role == Role::kClient ? HandleKind::kClient : HandleKind::kProvider; }
 
 }  // namespace nmrfuzz::nmr

@@ -118,7 +118,6 @@ class ReferenceModel final : public trace::Observer {
     std::uint32_t client_status = 0;
     bool accepted = false;     // NmrClientAttachProvider returned STATUS_SUCCESS
     bool was_refused = false;  // NmrClientAttachProvider failed at least once
-    bool lawless = false;      // a module broke a rule such that the contract does not say what follows
     std::size_t registrations_at_refusal = 0;
     BindingState claimed = BindingState::kOffered;
 
@@ -156,6 +155,7 @@ class ReferenceModel final : public trace::Observer {
   // --- Border of bindings (reference_model_binding.cpp) ----------------------------------------------------
   void offer(const trace::Event& event);
   void enter_attach_call(const trace::Event& event);
+  bool is_inside_client_attach(const trace::Event& event);
   void exit_attach_call(const trace::Event& event);
   void complete(const trace::Event& event);
   void enter_callback(const trace::Event& event);

@@ -1,6 +1,8 @@
 // reference_model_binding.cpp - the border of bindings: offers, attach calls, the six callbacks, completions.
 //
 // Source: contract sections 2, 3.3 and 5; each check names its sentence.
+#include <algorithm>
+
 #include "kernel/routine.h"
 #include "nmr/reference_model.h"
 
@@ -71,7 +73,8 @@ void ReferenceModel::enter_attach_call(const Event& event) {
     expect(!is_valid(event.a), "G5", "NmrClientAttachProvider accepted a handle of no binding");
     return;
   }
-  const bool is_open = pair->client_attach == Stage::kRunning && pair->attach_calls_running == 0 && !pair->accepted;
+  const bool is_open = pair->client_attach == Stage::kRunning && pair->attach_calls_running == 0 && !pair->accepted &&
+                       is_inside_client_attach(event);
   switch (static_cast<HandleState>(event.a)) {
     case HandleState::kValid:
       expect(is_open, "section 3.3", "NmrClientAttachProvider was accepted for binding {} outside its offer",
@@ -99,6 +102,15 @@ void ReferenceModel::enter_attach_call(const Event& event) {
   }
 }
 
+// Whether the client's attach callback for the binding is on the stack of the event's thread (section 8.2).
+bool ReferenceModel::is_inside_client_attach(const Event& event) {
+  const std::vector<Frame>& stack = frames_[event.thread];
+  return std::any_of(stack.begin(), stack.end(), [&](const Frame& frame) {
+    return frame.entered_by == EventKind::kCallbackEnter && frame.object == event.object &&
+           static_cast<Callback>(frame.a) == Callback::kClientAttachProvider;
+  });
+}
+
 void ReferenceModel::exit_attach_call(const Event& event) {
   const std::optional<Frame> frame = pop(event, EventKind::kAttachCallEnter);
   Binding* const pair = binding(event.object);
@@ -107,10 +119,6 @@ void ReferenceModel::exit_attach_call(const Event& event) {
     return;
   }
   --pair->attach_calls_running;
-  if (pair->client_attach != Stage::kRunning) {
-    pair->lawless = true;  // R32: the call outlived its callback
-    return;
-  }
   if (frame->called_provider) {
     expect(event.status == pair->provider_status, "G3",
            "NmrClientAttachProvider for binding {} returned {:#x}, its provider {:#x}", event.object, event.status,
@@ -265,9 +273,6 @@ void ReferenceModel::exit_client_attach(const Event& event, Binding& pair) {
   pair.client_attach = Stage::kReturned;
   pair.client_status = event.status;
   pair.registrations_at_refusal = registrations_.size();
-  if (pair.attach_calls_running > 0) {
-    return;  // R32, judged when that call returns
-  }
   expect(pair.claimed == (pair.accepted ? BindingState::kAccepted : BindingState::kOffered), "section 3.3",
          "binding {}: the client's attach callback returned in state {}", event.object, static_cast<int>(pair.claimed));
 }
@@ -286,8 +291,10 @@ void ReferenceModel::complete(const Event& event) {
   const bool has_begun = side.detach != Stage::kNotEntered || side.claimed == DetachProgress::kCalling;
   const bool remembers = options_.early_complete_is_remembered;
   const bool may_be_first = side.completions == 0 && !is_done(*pair, role, Certainty::kMust);
-  const bool may_accept = may_be_first && (has_begun || (remembers && pair->accepted));
-  const bool is_bound = pair->claimed == BindingState::kAttached || pair->claimed == BindingState::kDetaching;
+  const bool is_accepted = pair->accepted || pair->claimed == BindingState::kAccepted;
+  const bool may_accept = may_be_first && (has_begun || (remembers && is_accepted));
+  const bool is_bound =
+      pair->is_attached() || pair->claimed == BindingState::kAttached || pair->claimed == BindingState::kDetaching;
   const bool must_accept =
       may_be_first && !is_done(*pair, role, Certainty::kMay) && (has_begun || (remembers && is_bound));
   const auto state = static_cast<HandleState>(event.a);

@@ -65,7 +65,7 @@ void ReferenceModel::claim_binding(const Event& event) {
   expect(from == pair->claimed, "section 3.3", "binding {} moves from {}, but was in {}", event.object, event.a,
          static_cast<int>(pair->claimed));
   expect(may_move(from, to), "section 3.3", "binding {} moves from {} to {}", event.object, event.a, event.b);
-  const bool justified = pair->lawless || justifies(*pair, from, to);
+  const bool justified = justifies(*pair, from, to);
   expect(justified, to == BindingState::kDetached ? "G14, G15" : "section 3.3",
          "binding {} moves from {} to {} without reason", event.object, event.a, event.b);
   pair->claimed = to;
@@ -117,7 +117,7 @@ void ReferenceModel::claim_side(const Event& event) {
   const bool is_passed_over = pair->is_refused_late() && !may_detach(*pair, role);
   expect(is_passed_over || may_move(from, to), "section 3.3", "side {} of binding {} moves from {} to {}", event.status,
          event.object, event.a, event.b);
-  const bool justified = is_passed_over || pair->lawless || justifies(*pair, role, from, to);
+  const bool justified = is_passed_over || justifies(*pair, role, from, to);
   expect(justified, "section 3.3", "side {} of binding {} moves from {} to {} without reason", event.status,
          event.object, event.a, event.b);
   side.claimed = to;

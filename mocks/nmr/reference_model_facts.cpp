@@ -42,9 +42,6 @@ bool ReferenceModel::is_detached(const Binding& pair, Certainty certainty) const
 }
 
 bool ReferenceModel::is_gone(const Binding& pair, Certainty certainty) const {
-  if (pair.lawless) {
-    return certainty == Certainty::kMay;
-  }
   if (pair.client_attach == Stage::kNotEntered) {
     // A deregistration that meets a pair before its first callback may withdraw the offer (G9).
     return certainty == Certainty::kMay &&
@@ -71,9 +68,6 @@ bool ReferenceModel::is_drained(ObjectNumber number, Certainty certainty) const 
 
 // The contract allows the detach callback of this side to be called once, now or earlier.
 bool ReferenceModel::may_detach(const Binding& pair, Role role) const {
-  if (pair.lawless) {
-    return true;
-  }
   if (pair.is_refused_late()) {
     return role == Role::kProvider && options_.late_refusal == ModelOptions::LateRefusal::kDetachProvider;
   }
@@ -82,7 +76,7 @@ bool ReferenceModel::may_detach(const Binding& pair, Role role) const {
 }
 
 bool ReferenceModel::owes_cleanup(const Binding& pair, Role role) const {
-  if (pair.lawless || !owner(pair, role).has_cleanup) {
+  if (!owner(pair, role).has_cleanup) {
     return false;
   }
   if (options_.null_context_skips_cleanup && pair.side(role).context == 0) {
@@ -95,7 +89,7 @@ bool ReferenceModel::owes_cleanup(const Binding& pair, Role role) const {
 }
 
 bool ReferenceModel::tolerates_cleanup(const Binding& pair, Role role) const {
-  if (pair.lawless || owes_cleanup(pair, role)) {
+  if (owes_cleanup(pair, role)) {
     return true;
   }
   // "Runs both cleanup callbacks without detach" is how the source of cleanup_only is described (A11).
@@ -122,9 +116,7 @@ void ReferenceModel::finish(bool all_threads_ended) {
     check_settled(number, each);
   }
   for (const auto& [number, each] : bindings_) {
-    if (!each.lawless) {
-      check_settled(number, each);
-    }
+    check_settled(number, each);
   }
 }
 
@@ -194,7 +186,11 @@ void ReferenceModel::check_settled(ObjectNumber number, const Binding& settled) 
     expect(side.detach != Stage::kNotEntered || !may_detach(settled, role), "G10, G12",
            "binding {}: side {} was never told to detach", number, index_of(role));
     if (!may_detach(settled, role)) {
-      continue;  // a client that refused late: passed over
+      const DetachProgress expected = side.completions > 0 ? DetachProgress::kCompletedEarly : DetachProgress::kIdle;
+      expect(!settled.is_attached() || side.claimed == expected, "section 3.3",
+             "binding {}: side {} is attached and was left at {}", number, index_of(role),
+             static_cast<int>(side.claimed));
+      continue;  // still attached, refused, or a client that refused late
     }
     if (is_done(settled, role, Certainty::kMust)) {
       expect(side.claimed == DetachProgress::kDone, "section 3.3", "binding {}: side {} is done and was left at {}",

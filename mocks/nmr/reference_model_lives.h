@@ -1,13 +1,17 @@
-// reference_model_lives.h - for tests of the reference model: a small writer of event streams, and lawful lives.
+// reference_model_lives.h - for tests of the reference model: a small writer of event streams, lawful lives, and an
+// editor that spoils them.
 //
 // Numbers follow a pattern, so that a reader can tell them apart: registration N has context 10 + N, binding N the
 // client's context 100 + N and the provider's 200 + N. Clients belong to module 1, providers to the environment.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel/routine.h"
@@ -247,5 +251,90 @@ const std::vector<Life>& all();
 
 // The one called `name`. REQUIRES: there is one.
 const Life& named(const std::string& name);
+
+// What the model says of a stream.
+std::vector<std::string> judge(const std::vector<Event>& events, const ModelOptions& options,
+                               bool all_threads_ended = true);
+
+// A life to be edited: events are named by kind and, for callbacks, by which.
+class Edited {
+ public:
+  explicit Edited(std::vector<Event> original) : events(std::move(original)) {}
+
+  // Position of the `nth` event of this kind, of this object and `a` unless they are kAny.
+  static constexpr std::uint64_t kAny = ~std::uint64_t{0};
+  std::size_t at(EventKind kind, std::uint64_t a = kAny, ObjectNumber object = 0, int nth = 0) const {
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      const Event& e = events[i];
+      if (e.kind == kind && (a == kAny || e.a == a) && (object == 0 || e.object == object) && nth-- == 0) {
+        return i;
+      }
+    }
+    throw std::logic_error("no such event in this life");
+  }
+  std::size_t enter(std::uint64_t callback, ObjectNumber binding = 0) const {
+    return at(EventKind::kCallbackEnter, callback, binding);
+  }
+  std::size_t exit(std::uint64_t callback, ObjectNumber binding = 0) const {
+    return at(EventKind::kCallbackExit, callback, binding);
+  }
+  // The claim that this object moved to `to`.
+  std::size_t claim(EventKind kind, std::uint64_t to, ObjectNumber object) const {
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      if (events[i].kind == kind && events[i].b == to && events[i].object == object) {
+        return i;
+      }
+    }
+    throw std::logic_error("no such claim in this life");
+  }
+  std::size_t claim(BindingState to, ObjectNumber object = 1) const {
+    return claim(EventKind::kBindingState, static_cast<std::uint64_t>(to), object);
+  }
+  std::size_t claim(RegistrationState to, ObjectNumber object) const {
+    return claim(EventKind::kRegistrationState, static_cast<std::uint64_t>(to), object);
+  }
+
+  Event& operator[](std::size_t i) { return events[i]; }
+  void erase(std::size_t first, std::size_t count = 1) {
+    const auto begin = events.begin() + static_cast<std::ptrdiff_t>(first);
+    events.erase(begin, begin + static_cast<std::ptrdiff_t>(count));
+  }
+  void insert(std::size_t before, const std::vector<Event>& added) {
+    events.insert(events.begin() + static_cast<std::ptrdiff_t>(before), added.begin(), added.end());
+  }
+  // Inserts what `write` writes.
+  void write(std::size_t before, const std::function<void(Stream&)>& write) {
+    Stream stream;
+    write(stream);
+    insert(before, stream.events);
+  }
+  // Takes `count` events away and puts them back in front of what was at `before`.
+  void move(std::size_t first, std::size_t count, std::size_t before) {
+    const std::vector<Event> taken(events.begin() + static_cast<std::ptrdiff_t>(first),
+                                   events.begin() + static_cast<std::ptrdiff_t>(first + count));
+    erase(first, count);
+    insert(before > first ? before - count : before, taken);
+  }
+  // Everything about this binding is lost, as if it had never been offered.
+  void forget_binding(ObjectNumber binding) {
+    std::erase_if(events, [binding](const Event& e) {
+      switch (e.kind) {
+        case EventKind::kOffer:
+        case EventKind::kCallbackEnter:
+        case EventKind::kCallbackExit:
+        case EventKind::kAttachCallEnter:
+        case EventKind::kAttachCallExit:
+        case EventKind::kBindingState:
+        case EventKind::kSideState:
+        case EventKind::kComplete:
+          return e.object == binding;
+        default:
+          return false;
+      }
+    });
+  }
+
+  std::vector<Event> events;
+};
 
 }  // namespace nmrfuzz::nmr::lives

@@ -1,8 +1,8 @@
 // registrar.h - the Network Module Registrar: pairs clients with providers of one NPI, and takes the pairs apart again.
 //
-// Every operation is a series of steps: a transition of the tables under the port's lock, a callback outside it, another
-// transition. No lock is held across a callback (G17), so callbacks may call any NMR function. The work per operation
-// is linear in the registrations of the NPI and in the bindings that it touches.
+// Every operation is a series of steps: a transition of the tables under the port's lock, a callback outside it,
+// another transition. No lock is held across a callback (G17), so callbacks may call any NMR function. The work per
+// operation is linear in the registrations of the NPI and in the bindings that it touches.
 //
 // Port: what the registrar needs of the machine it runs on:
 //   lock() unlock()              guard the tables; on fibers they do nothing, since nothing yields in between
@@ -22,6 +22,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "kernel/routine.h"
@@ -112,12 +113,9 @@ class Registrar {
                        void** handle);
   std::size_t plan_detaches(Registration& registration);
   void detach_planned(Registration& registration, std::size_t first, std::size_t count);
-  Status begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first,
-                          std::size_t& count);
-  Status refuse_wait(Routine routine, const Registration* registration, HandleState state);
-  void wait_until_drained(Registration& registration);
-  void leave_if_drained(Registration& registration);
-  void close(Registration& registration);
+  Status begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first, std::size_t& count);
+  void show(Registration& registration);
+  void mutate_plan(const Registration& leaving);
   void hold_data(Registration& registration);
   Registration* resolve_registration(Role role, void* handle, HandleState& state);
   Binding* resolve_binding(Role role, void* handle, HandleState& state);
@@ -125,12 +123,19 @@ class Registrar {
     return registration.state == RegistrationState::kRegistering || registration.state == RegistrationState::kActive;
   }
 
+  // wait_steps.h
+  Status refuse_wait(Routine routine, const Registration* registration, HandleState state);
+  void wait_until_drained(Registration& registration);
+  void leave_if_drained(Registration& registration);
+  void close(Registration& registration);
+
   // attach_steps.h
   Binding* offer(Registration& client, Registration& provider);
   Binding& add_binding(Registration& client, Registration& provider);
   bool may_enter_offer(Binding& binding);
   void run_offer(Binding& binding);
-  void end_offer(Binding& binding);
+  void mutate_refusal(Binding& binding);
+  bool end_attach(Binding& binding, Status status);
   void finish_offer(Binding& binding, Status status);
   void refuse_late(Binding& binding);
   bool may_attempt_attach(const Binding& binding) const;
@@ -145,11 +150,12 @@ class Registrar {
   void detach(Binding& binding);
   void detach_side(Binding& binding, Role role);
   bool is_passed_over(const Binding& binding, Role role) const;
-  void enter_detach(Binding& binding, Role role);
+  void begin_side(Binding& binding, Role role);
   bool settle_side(Binding& binding, Role role, Status status);
   Role first_to_detach(const Binding& binding) const;
   HandleState judge_completion(const Binding* binding, Role role) const;
   bool complete_side(Binding& binding, Role role);
+  void mutate_completion(Binding& binding, Role role);
   bool take_detached(Binding& binding);
   void start_cleanup(Binding& binding);
   bool defer_cleanup(Binding& binding);
@@ -158,6 +164,13 @@ class Registrar {
   void clean_up(Binding& binding);
   void clean_up_side(Binding& binding, Role role);
   Role first_to_clean_up(const Binding& binding) const;
+
+  // A step that the tables of states.h do not know is a fault of the registrar's own.
+  void require(bool holds) const {
+    if (!holds && (!kHasMutants || is_mutant(Mutant::kNone))) {
+      std::abort();
+    }
+  }
 
   void start_job(JobBody body, Binding& binding, Role role);
 
@@ -195,3 +208,4 @@ class Registrar {
 #include "nmr/attach_steps.h"
 #include "nmr/detach_steps.h"
 #include "nmr/registration_steps.h"
+#include "nmr/wait_steps.h"

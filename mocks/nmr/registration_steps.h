@@ -1,8 +1,7 @@
-// registration_steps.h - Register, Deregister and the wait: the life of a registration. Part of registrar.h.
+// registration_steps.h - Register and Deregister. Part of registrar.h.
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "nmr/registrar.h"
@@ -24,21 +23,21 @@ void Registrar<Port>::reset(const World& world) {
   planned_detaches_.clear();
 }
 
+// Under the lock, as are all three.
 template <class Port>
 void Registrar<Port>::move(Registration& registration, RegistrationState to) {
-  if (!may_move(registration.state, to)) {
-    std::abort();  // a fault of the registrar's own
-  }
+  require(may_move(registration.state, to));
   port_.emit(trace::EventKind::kRegistrationState, Routine::kNone, registration.number, 0,
              static_cast<std::uint64_t>(registration.state), static_cast<std::uint64_t>(to), registration.module);
   registration.state = to;
 }
 
+// Under the lock.
 template <class Port>
 std::uint32_t Registrar<Port>::npi_index(const std::array<std::uint64_t, 2>& id) {
   Npi*& bucket = buckets_[id[0] % kBuckets];
   for (const Npi* npi = bucket; npi != nullptr; npi = npi->next_in_bucket) {
-    if (npi->id == id) {
+    if (npi->id == id || (npi->id[0] == id[0] && is_mutant(Mutant::kComparesHalfTheGuid))) {
       return npi->index;
     }
   }
@@ -49,6 +48,7 @@ std::uint32_t Registrar<Port>::npi_index(const std::array<std::uint64_t, 2>& id)
   return added.index;
 }
 
+// Under the lock.
 template <class Port>
 Registration& Registrar<Port>::add_registration(Role role, const Characteristics& characteristics, void* context) {
   Registration& added = registrations_.add();
@@ -61,17 +61,37 @@ Registration& Registrar<Port>::add_registration(Role role, const Characteristics
   return added;
 }
 
+// Makes a registration visible to pairing. Under the lock.
+template <class Port>
+void Registrar<Port>::show(Registration& registration) {
+  Npi& npi = npis_[registration.npi];
+  const std::size_t role = index_of(registration.role);
+  registration.previous_of_npi = npi.last[role];
+  (npi.last[role] != nullptr ? npi.last[role]->next_of_npi : npi.first[role]) = &registration;
+  npi.last[role] = &registration;
+}
+
 // A failed Register leaves no registration and starts no callback (G24).
 template <class Port>
-Status Registrar<Port>::fail_register(Routine routine, Role role, const Characteristics& characteristics,
-                                      void* context, void** handle) {
+Status Registrar<Port>::fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
+                                      void** handle) {
+  const Locked locked(*this);
   Registration& failed = add_registration(role, characteristics, context);
   port_.emit(trace::EventKind::kRegisterEnter, routine, failed.number, characteristics.callbacks.cleanup != nullptr,
              failed.npi + 1, port_.number_of(context), failed.module);
+  if (is_mutant(Mutant::kShowsFailedRegistration)) {
+    failed.state = RegistrationState::kActive;
+    show(failed);
+  }
   switch (world_.fail_out) {
-    case FailOut::kUntouched: break;
-    case FailOut::kNull: *handle = nullptr; break;
-    case FailOut::kPoison: *handle = make_handle(HandleKind::kNone, 0xdead); break;
+    case FailOut::kUntouched:
+      break;
+    case FailOut::kNull:
+      *handle = nullptr;
+      break;
+    case FailOut::kPoison:
+      *handle = make_handle(HandleKind::kNone, 0xdead);
+      break;
   }
   port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, kernel::kStatusInsufficientResources, 1, 0,
              failed.module);
@@ -98,10 +118,12 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
     // offers the pair, and only that one (G1).
     first = planned_offers_.size();
     count = plan_offers(*added);
-    Npi& npi = npis_[added->npi];
-    added->previous_of_npi = npi.last[index_of(role)];
-    (added->previous_of_npi != nullptr ? added->previous_of_npi->next_of_npi : npi.first[index_of(role)]) = added;
-    npi.last[index_of(role)] = added;
+    if (is_mutant(Mutant::kPlansBeforeVisible)) {
+      port_.unlock();
+      port_.point(routine, added->number);
+      port_.lock();
+    }
+    show(*added);
     move(*added, RegistrationState::kRegistering);
     ++added->calls;
     hold_data(*added);
@@ -114,20 +136,24 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
   if (world_.handle_store == HandleStore::kAfterOffers) {
     *handle = make_handle(handle_kind(role), added->number);
   }
+  Status status = kernel::kStatusSuccess;
   {
     const Locked locked(*this);
+    if (count != 0 && added->bindings == 0 && is_mutant(Mutant::kFailsWithItsOffer)) {
+      status = kernel::kStatusNoInterface;
+    }
     if (added->state == RegistrationState::kRegistering) {
       move(*added, RegistrationState::kActive);
     }
     --added->calls;
-    port_.emit(trace::EventKind::kRegisterExit, routine, added->number, kernel::kStatusSuccess, 0, 0, added->module);
+    port_.emit(trace::EventKind::kRegisterExit, routine, added->number, status, 0, 0, added->module);
     leave_if_drained(*added);
   }
   port_.point(routine, added->number);
-  return kernel::kStatusSuccess;
+  return status;
 }
 
-// Puts what a plan holds from `first` on into the world's order (A14); returns how many that are.
+// Puts what a plan holds from `first` on into the world's order (A14); returns how many that are. Under the lock.
 template <class Port>
 template <class Record>
 std::size_t Registrar<Port>::order(std::vector<Record*>& plan, std::size_t first) {
@@ -144,8 +170,8 @@ std::size_t Registrar<Port>::order(std::vector<Record*>& plan, std::size_t first
   return count;
 }
 
-// From now on what the module handed over is in use, in place (A23). Its reuse while an earlier registration of it is not
-// through is told to the rules: the module has not waited (R29).
+// From now on what the module handed over is in use, in place (A23). Its reuse while an earlier registration of it is
+// not through is told to the rules: the module has not waited (R29).
 template <class Port>
 void Registrar<Port>::hold_data(Registration& registration) {
   const Characteristics& used = registration.characteristics;
@@ -163,30 +189,45 @@ void Registrar<Port>::hold_data(Registration& registration) {
   }
 }
 
-// Lists the live registrations of the opposite role, in the world's order; returns how many.
+// Lists the live registrations of the opposite role, in the world's order; returns how many. Under the lock.
 template <class Port>
 std::size_t Registrar<Port>::plan_offers(const Registration& registration) {
   const std::size_t first = planned_offers_.size();
   Registration* other = npis_[registration.npi].first[index_of(opposite(registration.role))];
   for (; other != nullptr; other = other->next_of_npi) {
-    if (is_live(*other)) {
+    if (is_live(*other) && !(other->module == registration.module && is_mutant(Mutant::kSkipsOwnModule))) {
       planned_offers_.push_back(other);
     }
   }
+  if (is_mutant(Mutant::kLosesLastPair) && planned_offers_.size() > first + 1) {
+    planned_offers_.pop_back();
+  }
   return order(planned_offers_, first);
+}
+
+// Other calls append to the plan meanwhile, and may move it.
+template <class Port>
+template <class Record>
+Record& Registrar<Port>::planned(const std::vector<Record*>& plan, std::size_t index) {
+  const Locked locked(*this);
+  return *plan[index];
 }
 
 template <class Port>
 void Registrar<Port>::offer_planned(Registration& registration, std::size_t first, std::size_t count) {
   for (std::size_t i = first; i < first + count; ++i) {
-    Registration& other = *planned_offers_[i];
+    Registration& other = planned(planned_offers_, i);
     Registration& client = registration.role == Role::kClient ? registration : other;
     Registration& provider = registration.role == Role::kClient ? other : registration;
-    offer(client, provider);
+    const Binding* const offered = offer(client, provider);
+    const bool refused = offered != nullptr && offered->state == BindingState::kGone;
+    if (is_mutant(Mutant::kOffersTwice) || (refused && is_mutant(Mutant::kOffersAgainAfterRefusal))) {
+      offer(client, provider);
+    }
   }
 }
 
-// What the handle names; nullptr and the reason if the call may not be made with it.
+// What the handle names; nullptr and the reason if the call may not be made with it. Under the lock.
 template <class Port>
 Registration* Registrar<Port>::resolve_registration(Role role, void* handle, HandleState& state) {
   const HandleKind kind = kind_of_handle(handle);
@@ -196,15 +237,15 @@ Registration* Registrar<Port>::resolve_registration(Role role, void* handle, Han
   } else if (kind == HandleKind::kNone || number == 0 ||
              number > (kind == HandleKind::kBinding ? bindings_.size() : registrations_.size())) {
     state = HandleState::kUnknown;
-  } else if (kind != handle_kind(role)) {
+  } else if (kind != handle_kind(role) || registrations_[number - 1].role != role) {
     state = HandleState::kWrongKind;
-  } else if (registrations_[number - 1].module != port_.module()) {
+  } else if (registrations_[number - 1].state == RegistrationState::kNone) {
+    state = HandleState::kUnknown;  // its Register failed: the handle was never handed out
+  } else if (registrations_[number - 1].module != port_.module() && !is_mutant(Mutant::kTakesForeignHandle)) {
     state = HandleState::kForeign;
-  } else if (registrations_[number - 1].state == RegistrationState::kClosed) {
-    state = HandleState::kStale;
-    return &registrations_[number - 1];
   } else {
-    state = HandleState::kValid;
+    const bool closed = registrations_[number - 1].state == RegistrationState::kClosed;
+    state = closed && !is_mutant(Mutant::kTakesClosedHandle) ? HandleState::kStale : HandleState::kValid;
     return &registrations_[number - 1];
   }
   return nullptr;
@@ -217,53 +258,64 @@ Status Registrar<Port>::deregister(Role role, void* handle) {
   Registration* registration = nullptr;
   std::size_t first = 0;
   std::size_t count = 0;
-  Status status = kernel::kStatusPending;
-  {
-    const Locked locked(*this);
-    HandleState state = HandleState::kValid;
-    registration = resolve_registration(role, handle, state);
-    if (state == HandleState::kValid && !is_live(*registration)) {
-      state = HandleState::kWrongState;
-    }
-    const ObjectNumber number = registration != nullptr ? registration->number : 0;
-    port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state), 0,
-               port_.module());
-    const bool injected = state == HandleState::kValid && !registration->error_injected &&
-                          world_.deregister_error == DeregisterError::kInjectOnce;
-    if (state != HandleState::kValid || injected) {
-      status = injected ? kernel::kStatusInsufficientResources : kernel::kStatusInvalidParameter;
-      if (injected) {
-        registration->error_injected = true;
-      }
-      port_.emit(trace::EventKind::kDeregisterExit, routine, number, status, 0, 0, port_.module());
-      return status;
-    }
-    move(*registration, RegistrationState::kDeregistering);
-    ++registration->calls;
-    first = planned_detaches_.size();
-    count = plan_detaches(*registration);
-    if (registration->bindings == 0 && registration->calls == 1 &&
-        world_.deregister_status == DeregisterStatus::kSuccessWhenIdle) {
-      status = kernel::kStatusSuccess;
-    }
+  const Status status = begin_deregister(role, handle, registration, first, count);
+  if (registration == nullptr) {
+    return status;
   }
   port_.point(routine, registration->number);
   detach_planned(*registration, first, count);
   {
     const Locked locked(*this);
+    while (registration->bindings != 0 && is_mutant(Mutant::kDeregisterWaits)) {
+      port_.park(registration->wait_object);
+    }
     --registration->calls;
-    port_.emit(trace::EventKind::kDeregisterExit, routine, registration->number, status, 0, 0, registration->module);
     leave_if_drained(*registration);
     if (status == kernel::kStatusSuccess) {
+      registration->closed_when_idle = true;
       close(*registration);
     }
+    port_.emit(trace::EventKind::kDeregisterExit, routine, registration->number, status, 0, 0, registration->module);
   }
   port_.point(routine, registration->number);
   return status;
 }
 
+// The registration and the plan of what to detach; no registration, and the status, if the call ends here.
+template <class Port>
+Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first,
+                                         std::size_t& count) {
+  const Routine routine = role == Role::kClient ? Routine::NmrDeregisterClient : Routine::NmrDeregisterProvider;
+  const Locked locked(*this);
+  HandleState state = HandleState::kValid;
+  Registration* const named = resolve_registration(role, handle, state);
+  if (state == HandleState::kValid && !is_live(*named)) {
+    state = HandleState::kWrongState;
+  }
+  const ObjectNumber number = named != nullptr ? named->number : 0;
+  port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state), 0,
+             port_.module());
+  Status error = state != HandleState::kValid ? kernel::kStatusInvalidParameter : kernel::kStatusSuccess;
+  if (state == HandleState::kValid && world_.deregister_error == DeregisterError::kInjectOnce &&
+      !std::exchange(named->error_injected, true)) {
+    error = kernel::kStatusInsufficientResources;
+  }
+  if (error != kernel::kStatusSuccess) {
+    port_.emit(trace::EventKind::kDeregisterExit, routine, number, error, 0, 0, port_.module());
+    return error;
+  }
+  registration = named;
+  move(*named, RegistrationState::kDeregistering);
+  ++named->calls;
+  first = planned_detaches_.size();
+  count = plan_detaches(*named);
+  const bool idle = named->bindings == 0 && named->calls == 1;
+  return idle && world_.deregister_status == DeregisterStatus::kSuccessWhenIdle ? kernel::kStatusSuccess
+                                                                                : kernel::kStatusPending;
+}
+
 // Lists the bindings to detach, in the world's order, and begins their detach: of two deregistrations that meet at a
-// binding, one begins it (G10). Bindings in the making detach when their attach has ended (G8).
+// binding, one begins it (G10). Bindings in the making detach when their attach has ended (G8). Under the lock.
 template <class Port>
 std::size_t Registrar<Port>::plan_detaches(Registration& registration) {
   const std::size_t first = planned_detaches_.size();
@@ -273,93 +325,41 @@ std::size_t Registrar<Port>::plan_detaches(Registration& registration) {
       planned_detaches_.push_back(binding);
     }
   }
+  mutate_plan(registration);
   return order(planned_detaches_, first);
+}
+
+// What a deregistration must not do: reach beyond its own registration (G12, G29).
+template <class Port>
+void Registrar<Port>::mutate_plan(const Registration& leaving) {
+  if (is_mutant(Mutant::kDetachesWholeModule) || is_mutant(Mutant::kPeerLeavesToo)) {
+    for (std::size_t i = 0; i < registrations_.size(); ++i) {
+      Registration& other = registrations_[i];
+      if (other.module == leaving.module && is_mutant(Mutant::kDetachesWholeModule)) {
+        for (Binding* binding = other.first_binding; binding != nullptr; binding = binding->side(other.role).next) {
+          if (begin_detach(*binding, other.role)) {
+            planned_detaches_.push_back(binding);
+          }
+        }
+      }
+      if (is_live(other) && other.npi == leaving.npi && is_mutant(Mutant::kPeerLeavesToo)) {
+        move(other, RegistrationState::kDeregistering);
+      }
+    }
+  }
 }
 
 template <class Port>
 void Registrar<Port>::detach_planned(Registration& registration, std::size_t first, std::size_t count) {
   for (std::size_t i = first; i < first + count; ++i) {
-    Binding& binding = *planned_detaches_[i];
+    Binding& binding = planned(planned_detaches_, i);
     const bool last = i + 1 == first + count;
-    if (world_.detach_thread == DetachThread::kWorker ||
-        (world_.detach_fanout == DetachFanout::kParallel && !last)) {
+    if (world_.detach_thread == DetachThread::kWorker || (world_.detach_fanout == DetachFanout::kParallel && !last)) {
       start_job([](Registrar& self, const Job& job) { self.detach(*job.binding); }, binding, registration.role);
     } else {
       detach(binding);
     }
   }
-}
-
-template <class Port>
-Status Registrar<Port>::wait_for_deregister(Role role, void* handle) {
-  const Routine routine = role == Role::kClient ? Routine::NmrWaitForClientDeregisterComplete
-                                                : Routine::NmrWaitForProviderDeregisterComplete;
-  port_.point(routine, number_of_handle(handle));
-  HandleState state = HandleState::kValid;
-  Registration* const registration = resolve_registration(role, handle, state);
-  if (state == HandleState::kValid && is_live(*registration)) {
-    state = HandleState::kWrongState;
-  }
-  const ObjectNumber number = registration != nullptr ? registration->number : 0;
-  port_.emit(trace::EventKind::kWaitEnter, routine, number, 0, static_cast<std::uint64_t>(state),
-             registration != nullptr ? registration->bindings : 0, port_.module());
-  if (state != HandleState::kValid) {
-    const bool tolerated = state == HandleState::kStale && world_.double_wait == DoubleWait::kTolerate;
-    const Status status = tolerated ? kernel::kStatusSuccess : kernel::kStatusInvalidParameter;
-    port_.emit(trace::EventKind::kWaitExit, routine, number, status, 0, 0, port_.module());
-    return status;
-  }
-  for (;;) {
-    run_deferred_cleanups(*registration);
-    if (registration->state == RegistrationState::kDrained || registration->state == RegistrationState::kClosed) {
-      break;
-    }
-    port_.park(registration->wait_object);
-  }
-  {
-    const Locked locked(*this);
-    if (registration->state == RegistrationState::kDrained) {  // else another waiter of the same handle was first
-      close(*registration);
-    }
-    port_.emit(trace::EventKind::kWaitExit, routine, number, kernel::kStatusSuccess, 0, 0, registration->module);
-  }
-  port_.point(routine, number);
-  return kernel::kStatusSuccess;
-}
-
-template <class Port>
-void Registrar<Port>::run_deferred_cleanups(Registration& registration) {
-  while (Binding* const binding = registration.deferred_cleanups) {
-    registration.deferred_cleanups = binding->next_deferred;
-    clean_up(*binding);
-  }
-}
-
-// Drained: deregistering, no binding left, no Register or Deregister call at work on it (G20). The last step that the
-// registrar takes with a registration is to wake its waiter (G21).
-template <class Port>
-void Registrar<Port>::leave_if_drained(Registration& registration) {
-  if (registration.state == RegistrationState::kDeregistering && registration.bindings == 0 &&
-      registration.calls == 0) {
-    move(registration, RegistrationState::kDrained);
-    port_.wake(registration.wait_object);
-  }
-}
-
-template <class Port>
-void Registrar<Port>::close(Registration& registration) {
-  move(registration, RegistrationState::kClosed);
-  for (const ObjectNumber held : registration.data) {
-    if (held != 0) {
-      port_.release(held);
-    }
-  }
-  Npi& npi = npis_[registration.npi];
-  const std::size_t role = index_of(registration.role);
-  (registration.previous_of_npi != nullptr ? registration.previous_of_npi->next_of_npi : npi.first[role]) =
-      registration.next_of_npi;
-  (registration.next_of_npi != nullptr ? registration.next_of_npi->previous_of_npi : npi.last[role]) =
-      registration.previous_of_npi;
 }
 
 }  // namespace nmrfuzz::nmr

@@ -17,8 +17,8 @@ TEST(ByteSource, OneByteADecisionTwoAbove256) {
     std::uint32_t alternatives;
     std::uint32_t answer;
   };
-  const Row rows[] = {{{0}, 3, 0},         {{5}, 3, 2},         {{255}, 256, 255},       {{1, 2}, 257, 258 % 257},
-                      {{1, 2}, 1000, 258}, {{9}, 1000, 9},      {{1, 2}, 65'536, 258},   {{}, 7, 0},
+  const Row rows[] = {{{0}, 3, 0},         {{5}, 3, 2},    {{255}, 256, 255},     {{1, 2}, 257, 258 % 257},
+                      {{1, 2}, 1000, 258}, {{9}, 1000, 9}, {{1, 2}, 65'536, 258}, {{}, 7, 0},
                       {{1, 2}, 2, 1}};
   for (const Row& row : rows) {
     ByteSource source(row.bytes);

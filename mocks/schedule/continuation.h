@@ -1,8 +1,8 @@
 // continuation.h - who goes on where a decision string has ended: a fair rest for any execution.
 //
-// The running thread goes on until it blocks, yields, or has gone on kPatience times; then comes the next by number, the
-// clock in its turn. Without the patience a thread that spins on a word would starve the one that sets it, and a module
-// that is right would be called livelocked.
+// The running thread goes on until it blocks, yields, or has gone on kPatience times; then comes the next by number,
+// the clock in its turn. Without the patience a thread that spins on a word would starve the one that sets it, and a
+// module that is right would be called livelocked.
 #pragma once
 
 #include <algorithm>

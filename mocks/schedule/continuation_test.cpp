@@ -50,6 +50,12 @@ void set_by_timer(void* argument) {
   Shared::of(argument).scheduler().arm(
       100, [](void* context, std::uint64_t) { Shared::of(context).flag = 1; }, argument, 0);
 }
+// The timer that ends the waiting is due behind more ticks than an execution has while others can run.
+void set_by_the_fiftieth_tick(void* argument) {
+  Shared::of(argument).scheduler().arm(
+      50, [](void* context, std::uint64_t) { Shared::of(context).flag = 1; }, argument, 0);
+  tick_for_ever(argument, 0);
+}
 void wait_until_idle(void* argument) { Shared::of(argument).scheduler().wait_until_idle(); }
 
 struct FairRow {
@@ -64,6 +70,7 @@ const std::vector<FairRow>& fair_rows() {
       {"periodic timers", {&two_periodic_timers, &spin}},
       {"periodic timers, a thread that never blocks", {&two_periodic_timers, &spin_and_yield, &spin}},
       {"the clock sets it", {&set_by_timer, &spin, &spin_and_yield}},
+      {"the clock sets it late", {&set_by_the_fiftieth_tick, &spin, &spin_and_yield}},
       {"somebody waits for idleness meanwhile", {&wait_until_idle, &spin, &set_after_three_points}},
   };
   return rows;
@@ -84,14 +91,14 @@ void expect_end(Strategy& strategy, const FairRow& row, std::uint64_t seed, std:
 }
 
 TEST(Fairness, NoStrategyStarvesAThread) {
-  constexpr std::uint64_t kLimit = 20'000;
+  constexpr std::uint64_t kLimit = kStepLimitDefault;
   RandomWalk random;
   Pct pct(0, {});
   Pct pct_one(1, {});
   for (const FairRow& row : fair_rows()) {
     for (std::uint64_t seed = 0; seed < 300; ++seed) {
-      for (Strategy* const strategy : {static_cast<Strategy*>(&random), static_cast<Strategy*>(&pct),
-                                       static_cast<Strategy*>(&pct_one)}) {
+      for (Strategy* const strategy :
+           {static_cast<Strategy*>(&random), static_cast<Strategy*>(&pct), static_cast<Strategy*>(&pct_one)}) {
         expect_end(*strategy, row, seed, kLimit);
       }
       const std::uint8_t bytes[] = {static_cast<std::uint8_t>(seed), static_cast<std::uint8_t>(seed >> 1),
@@ -100,7 +107,8 @@ TEST(Fairness, NoStrategyStarvesAThread) {
         ByteSource source({bytes, length});
         expect_end(source, row, seed, kLimit);
       }
-      const std::uint16_t decisions[] = {static_cast<std::uint16_t>(seed % 5), static_cast<std::uint16_t>(seed / 5 % 5)};
+      const std::uint16_t decisions[] = {static_cast<std::uint16_t>(seed % 5),
+                                         static_cast<std::uint16_t>(seed / 5 % 5)};
       for (std::size_t length = 0; length <= 2; ++length) {
         Replay replay({decisions, length});
         expect_end(replay, row, seed, kLimit);

@@ -74,6 +74,14 @@ void Fiber::start(Entry entry, void* argument) {
   prepare_context();
 }
 
+#if defined(NMRFUZZ_FIBER_TSAN)
+void Fiber::release_suspended(const Fiber& running, void* address) const {
+  __tsan_switch_to_fiber(tsan_fiber_, kTsanSwitchFlags);
+  __tsan_release(address);
+  __tsan_switch_to_fiber(running.tsan_fiber_, kTsanSwitchFlags);
+}
+#endif
+
 #if defined(NMRFUZZ_FIBER_IN_LINE)
 
 void Fiber::prepare_context() {

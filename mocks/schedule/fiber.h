@@ -16,9 +16,12 @@
 #endif
 #if __has_feature(thread_sanitizer)
 #define NMRFUZZ_FIBER_TSAN 1
+#define NMRFUZZ_FIBER_INSTRUMENTED 1
 #endif
 #endif
-// The ThreadSanitizer variant of the mocks is not instrumented itself, only linked with the run-time library.
+// The ThreadSanitizer variant of the mocks is not instrumented itself, only linked with the run-time library. A tree
+// that is instrumented as a whole, for tests on real threads, has edges at switches: its scheduler's data go from fiber
+// to fiber, and it finds no races between simulated threads.
 #if defined(NMRFUZZ_TSAN)
 #define NMRFUZZ_FIBER_TSAN 1
 #endif
@@ -57,6 +60,11 @@ class Fiber {
   // Goes on in `to`; returns when somebody switches back to `from`. REQUIRES: `from` is what runs now.
   [[gnu::always_inline]] static inline void switch_between(Fiber& from, Fiber& to);
 
+#if defined(NMRFUZZ_FIBER_TSAN)
+  // Releases `address` in the name of this suspended fiber. REQUIRES: `running` is what runs now.
+  void release_suspended(const Fiber& running, void* address) const;
+#endif
+
   // The stack's usable part, for stack walks.
   const void* stack_low() const { return stack_; }
   std::size_t stack_size() const { return size_; }
@@ -92,6 +100,11 @@ class Fiber {
   bool abandoned_frames_ = false;  // restarted over frames that were never left
 #endif
 #if defined(NMRFUZZ_FIBER_TSAN)
+#if defined(NMRFUZZ_FIBER_INSTRUMENTED)
+  static constexpr unsigned kTsanSwitchFlags = 0;
+#else
+  static constexpr unsigned kTsanSwitchFlags = __tsan_switch_to_fiber_no_sync;
+#endif
   void* tsan_fiber_ = nullptr;
 #endif
 };
@@ -126,7 +139,7 @@ inline void Fiber::switch_between(Fiber& from, Fiber& to) {
   __sanitizer_start_switch_fiber(&from.fake_stack_, to.stack_, to.size_);
 #endif
 #if defined(NMRFUZZ_FIBER_TSAN)
-  __tsan_switch_to_fiber(to.tsan_fiber_, __tsan_switch_to_fiber_no_sync);
+  __tsan_switch_to_fiber(to.tsan_fiber_, kTsanSwitchFlags);
 #endif
   from.target_ = &to;
   const auto back = boost::context::detail::jump_fcontext(to.context_, &from);

@@ -122,8 +122,8 @@ TEST(Fiber, StackIsAlignedAndWhereItIsSaidToBe) {
 TEST(FiberDeathTest, StackHasAGuardPage) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   Stage stage;
-  stage.first.start([](void* argument) { Fiber::switch_between(Stage::of(argument).first, Stage::of(argument).outside); },
-                    &stage);
+  stage.first.start(
+      [](void* argument) { Fiber::switch_between(Stage::of(argument).first, Stage::of(argument).outside); }, &stage);
   stage.enter(stage.first);
   auto* const below = static_cast<char*>(const_cast<void*>(stage.first.stack_low())) - 1;
   EXPECT_DEATH(*static_cast<volatile char*>(below) = 1, "");

@@ -10,7 +10,7 @@ namespace nmrfuzz::schedule {
 namespace {
 constexpr std::uint16_t kNoPriority = 0xffff;
 constexpr std::uint32_t kPatienceMinimum = 512;
-}
+}  // namespace
 
 Pct::Pct(std::uint32_t depth, const Estimate& estimate)
     : depth_(depth),

@@ -2,12 +2,12 @@
 //
 // S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte: A Randomized Scheduler with Probabilistic Guarantees of
 // Finding Bugs, ASPLOS 2010. Each thread gets a random priority, the highest runnable one always runs, and at d - 1
-// random steps the running thread's priority drops to one of d - 1 values below all the initial ones, each used once and
-// in random order. A defect of depth d in an execution of
-// n threads and k steps is found with a probability of at least 1 / (n * k^(d-1)).
+// random steps the running thread's priority drops to one of d - 1 values below all the initial ones, each used once
+// and in random order. A defect of depth d in an execution of n threads and k steps is found with a probability of at
+// least 1 / (n * k^(d-1)).
 //
-// Departures: (1) n and k are an estimate from the probe execution, and k is scaled by a power of two drawn from the seed,
-// since executions of one module differ in length with what the peers do; (2) a thread that yields, and the clock
+// Departures: (1) n and k are an estimate from the probe execution, and k is scaled by a power of two drawn from the
+// seed, since executions of one module differ in length with what the peers do; (2) a thread that yields, and the clock
 // after each tick, drops below everybody, since a spin loop or a periodic timer at the top would starve the rest for
 // ever, and so does one that was picked several times the length of the execution in a row, since a spin loop need
 // not say that it is one; (3) steps are counted where there is something to decide.
@@ -67,7 +67,7 @@ class Pct final : public Strategy {
   Estimate estimate_;
   RandomBits random_;
   std::uint32_t step_ = 0;
-  std::uint32_t patience_;       // how often one thread may be picked in a row
+  std::uint32_t patience_;  // how often one thread may be picked in a row
   std::uint32_t in_a_row_ = 0;
   ThreadNumber picked_ = 0;
   std::uint32_t next_change_ = 0;  // index into change_points_

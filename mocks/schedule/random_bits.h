@@ -22,9 +22,7 @@ class RandomBits {
   }
 
   // Uniform over 0 .. bound - 1 up to a bias of bound / 2^32. REQUIRES: bound > 0.
-  std::uint32_t below(std::uint32_t bound) {
-    return static_cast<std::uint32_t>(((next() >> 32) * bound) >> 32);
-  }
+  std::uint32_t below(std::uint32_t bound) { return static_cast<std::uint32_t>(((next() >> 32) * bound) >> 32); }
 
  private:
   static constexpr std::uint64_t spread(std::uint64_t mixed) {

@@ -1,7 +1,7 @@
 // replay.h - answers every question as a decision log did: what a reproducer contains.
 //
-// Where the log has ended, or its next answer is impossible, the running thread goes on (fairly: continuation.h) and every
-// choice is its first alternative; an impossible answer stays next.
+// Where the log has ended, or its next answer is impossible, the running thread goes on (fairly: continuation.h) and
+// every choice is its first alternative; an impossible answer stays next.
 #pragma once
 
 #include <algorithm>

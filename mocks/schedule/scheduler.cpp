@@ -1,5 +1,6 @@
 #include "schedule/scheduler.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace nmrfuzz::schedule {
@@ -14,6 +15,8 @@ namespace {
 #if defined(NMRFUZZ_FIBER_TSAN)
 char execution_start;
 char execution_end;
+// One for each spawn of an execution. Older ones may come in with it: those executions are over.
+char spawn_edges[1U << 16];
 void announce_start() { __tsan_release(&execution_start); }
 void observe_start() { __tsan_acquire(&execution_start); }
 void announce_end() { __tsan_release(&execution_end); }
@@ -27,8 +30,39 @@ void observe_end() {}
 
 }  // namespace
 
+#if defined(NMRFUZZ_FIBER_TSAN)
+// Whoever spawns a thread is ordered before it. A timer routine is nobody: whose stack it borrows is chance.
+void Scheduler::announce_spawn(Thread& thread) {
+  thread.spawn_edge = nullptr;
+  if (current_->number != kClock) {
+    thread.spawn_edge = &spawn_edges[spawn_edges_used_++ % sizeof spawn_edges];
+    __tsan_release(thread.spawn_edge);
+  }
+}
+void Scheduler::observe_spawn(const Thread& self) {
+  if (self.spawn_edge != nullptr) {
+    __tsan_acquire(self.spawn_edge);
+  }
+}
+// Threads that are left in mid-call cannot say themselves that the execution has ended.
+void Scheduler::announce_suspended_threads() {
+  for (ThreadNumber number = 1; number < next_fresh_; ++number) {
+    if (threads_[number].alive) {
+      threads_[number].fiber.release_suspended(outside_, &execution_end);
+    }
+  }
+}
+#else
+void Scheduler::announce_spawn(Thread&) {}
+void Scheduler::observe_spawn(const Thread&) {}
+void Scheduler::announce_suspended_threads() {}
+#endif
+
 Scheduler::Scheduler(trace::Recorder& recorder, DecisionLog& decisions)
-    : recorder_(recorder), log_(decisions), threads_(new Thread[kThreadsMaximum]), pending_(new Operation[kThreadsMaximum]) {
+    : recorder_(recorder),
+      log_(decisions),
+      threads_(new Thread[kThreadsMaximum]),
+      pending_(new Operation[kThreadsMaximum]) {
   free_numbers_.reserve(kThreadsMaximum);
   idle_waiters_.reserve(kThreadsMaximum);
   for (std::size_t number = 0; number < kThreadsMaximum; ++number) {
@@ -58,8 +92,12 @@ void Scheduler::reset(Strategy& strategy, std::uint64_t step_limit) {
   idle_waiters_.clear();
   next_fresh_ = 1;
   alive_ = 0;
+#if defined(NMRFUZZ_FIBER_TSAN)
+  spawn_edges_used_ = 0;
+#endif
   now_ = 0;
   early_ticks_left_ = kEarlyTicksMaximum;
+  next_check_ = std::min(step_limit, kStepsPerEarlyTick);
   timers_.reset();
   current_ = &threads_[kClock];
   on_stack_ = nullptr;
@@ -80,6 +118,7 @@ EndReason Scheduler::run() {
     }
     on_stack_ = current_;
     Fiber::switch_between(outside_, current_->fiber);
+    announce_suspended_threads();
     observe_end();
   }
   current_ = &threads_[kClock];
@@ -109,6 +148,7 @@ ThreadNumber Scheduler::spawn(ThreadRole role, ThreadBody body, void* argument, 
     thread.fiber.start(&Scheduler::fiber_main, &thread);
     thread.parked = true;
   }
+  announce_spawn(thread);
   Event started = event(EventKind::kThreadStart);
   started.object = number;
   started.a = static_cast<std::uint64_t>(role);
@@ -125,6 +165,7 @@ void Scheduler::fiber_main(void* argument) {
   auto& self = *static_cast<Thread*>(argument);
   for (;;) {
     observe_start();
+    self.scheduler->observe_spawn(self);
     self.parked = false;
     self.body(self.argument);
     self.scheduler->finish_current();
@@ -293,6 +334,20 @@ void Scheduler::tick() {
   strategy_->on_yield(kClock);
   timer.routine(timer.context, timer.argument);
   current_ = interrupted;
+}
+
+// A thread that polls for what a timer does must see it happen, however many ticks there were before.
+void Scheduler::check_steps() {
+  if (steps_ > step_limit_) {
+    end_at_step_limit();
+  }
+  next_check_ = std::min(step_limit_, steps_ + kStepsPerEarlyTick);
+  if (early_ticks_left_ == 0) {
+    early_ticks_left_ = 1;
+    if (!timers_.empty()) {
+      add_runnable(threads_[kClock]);
+    }
+  }
 }
 
 void Scheduler::end_at_step_limit() {

@@ -27,12 +27,12 @@ namespace nmrfuzz::schedule {
 // What a thread is, for reports and rules.
 enum class ThreadRole : std::uint8_t {
   kClock,
-  kLoader,      // runs DriverEntry and DriverUnload
-  kSystem,      // created by the module
-  kDpc,         // a deferred procedure call on a processor of its own
-  kWorker,      // a system worker thread with one work item
-  kPeer,        // a module at the other end of a binding
-  kRegistrar,   // a thread that the registrar uses for itself
+  kLoader,     // runs DriverEntry and DriverUnload
+  kSystem,     // created by the module
+  kDpc,        // a deferred procedure call on a processor of its own
+  kWorker,     // a system worker thread with one work item
+  kPeer,       // a module at the other end of a binding
+  kRegistrar,  // a thread that the registrar uses for itself
   kTest,
 };
 
@@ -61,6 +61,9 @@ struct alignas(64) Thread {  // a power of two in size, so that finding one by n
   std::uint8_t irql = 0;
   bool alive = false;   // has a body that has not returned
   bool parked = false;  // its fiber waits for a new body at the place where it may be resumed
+#if defined(NMRFUZZ_FIBER_TSAN)
+  char* spawn_edge = nullptr;  // what its spawner released and it acquires; null: no simulated thread spawned it
+#endif
 
   static constexpr std::uint16_t kNotRunnable = 0xffff;
 };
@@ -85,8 +88,8 @@ class Scheduler {
   // Inlined down to the switch of stacks: after one, each return on the way up is a mispredicted branch.
   [[gnu::always_inline]] void point(const Operation& operation) {
     pending_[current_->number] = operation;
-    if (++steps_ > step_limit_) [[unlikely]] {
-      end_at_step_limit();
+    if (++steps_ > next_check_) [[unlikely]] {
+      check_steps();
     }
     if (runnable_.count > 1) {
       ThreadNumber next = decide();
@@ -166,6 +169,9 @@ class Scheduler {
   };
 
   static void fiber_main(void* argument);
+  void announce_spawn(Thread& thread);
+  void observe_spawn(const Thread& self);
+  void announce_suspended_threads();
   void finish_current();
   void add_runnable(Thread& thread);
   void remove_runnable(Thread& thread);
@@ -175,6 +181,7 @@ class Scheduler {
   ThreadNumber tick_and_pick();
   void tick();
   void tick_early();
+  void check_steps();
   void end_at_step_limit();
   void leave(EndReason reason);
 
@@ -204,9 +211,11 @@ class Scheduler {
 
   trace::Recorder& recorder_;
   DecisionLog& log_;
-  Thread* current_ = nullptr;   // in whose name events are written
-  Thread* on_stack_ = nullptr;  // whose stack is in use; differs from current_ while the clock ticks; null outside run()
+  Thread* current_ = nullptr;  // in whose name events are written
+  Thread* on_stack_ =
+      nullptr;  // whose stack is in use; differs from current_ while the clock ticks; null outside run()
   std::uint64_t steps_ = 0;
+  std::uint64_t next_check_ = 0;  // no later than step_limit_
   std::uint64_t step_limit_ = kStepLimitDefault;
   std::unique_ptr<Thread[]> threads_;
   std::unique_ptr<Operation[]> pending_;
@@ -223,6 +232,9 @@ class Scheduler {
   std::uint32_t early_ticks_left_ = kEarlyTicksMaximum;
   TimerQueue timers_;
   Fiber outside_;
+#if defined(NMRFUZZ_FIBER_TSAN)
+  std::uint32_t spawn_edges_used_ = 0;
+#endif
 };
 
 }  // namespace nmrfuzz::schedule

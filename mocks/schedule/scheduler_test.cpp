@@ -83,9 +83,8 @@ struct LettersRow {
   std::size_t words;  // orders of the letters: (threads * appends)! / appends!^threads
   std::size_t paths;  // orders of the pieces between points, one more a thread
 };
-constexpr LettersRow kLettersRows[] = {{1, 3, 1, 1},    {2, 1, 2, 6},     {2, 2, 6, 20},
-                                       {2, 3, 20, 70},  {3, 1, 6, 90},    {3, 2, 90, 1680},
-                                       {4, 1, 24, 2520}};
+constexpr LettersRow kLettersRows[] = {{1, 3, 1, 1},  {2, 1, 2, 6},     {2, 2, 6, 20},   {2, 3, 20, 70},
+                                       {3, 1, 6, 90}, {3, 2, 90, 1680}, {4, 1, 24, 2520}};
 
 TEST(Scheduler, TheDecisionTreeIsExactlyTheInterleavings) {
   Machine machine;
@@ -163,9 +162,7 @@ void arm_stop_and_block(void* argument) {
   scheduler_of(argument).arm(5, &stop_in_timer, argument, 0);
   block_for_ever(argument);
 }
-void arm_stop_and_return(void* argument) {
-  scheduler_of(argument).arm(5, &stop_in_timer, argument, 0);
-}
+void arm_stop_and_return(void* argument) { scheduler_of(argument).arm(5, &stop_in_timer, argument, 0); }
 void spawn_without_end(void* argument) {
   for (;;) {
     scheduler_of(argument).spawn(ThreadRole::kTest, &block_for_ever, argument);
@@ -185,8 +182,8 @@ struct EndRow {
   const char* name;
   std::vector<ThreadBody> bodies;
   EndReason reason;
-  EventKind last;     // kind of the last event
-  std::uint64_t a;    // its a
+  EventKind last;   // kind of the last event
+  std::uint64_t a;  // its a
 };
 const std::vector<EndRow>& end_rows() {
   static const std::vector<EndRow> rows = {
@@ -194,8 +191,11 @@ const std::vector<EndRow>& end_rows() {
       {"all exit", {&exit_early, &exit_early}, EndReason::kAllEnded, EventKind::kThreadEnd, 0},
       {"one waits", {&block_for_ever}, EndReason::kDeadlock, EventKind::kDeadlock, 1},
       {"all wait", {&block_for_ever, &block_for_ever, &block_for_ever}, EndReason::kDeadlock, EventKind::kDeadlock, 3},
-      {"one ends, two wait", {&two_points, &block_for_ever, &block_for_ever}, EndReason::kDeadlock,
-       EventKind::kDeadlock, 2},
+      {"one ends, two wait",
+       {&two_points, &block_for_ever, &block_for_ever},
+       EndReason::kDeadlock,
+       EventKind::kDeadlock,
+       2},
       {"one exits, one waits", {&exit_early, &block_for_ever}, EndReason::kDeadlock, EventKind::kDeadlock, 1},
       {"one spins", {&spin_for_ever}, EndReason::kStepLimit, EventKind::kStepLimit, 1001},
       {"two spin", {&spin_for_ever, &spin_for_ever}, EndReason::kStepLimit, EventKind::kStepLimit, 1001},
@@ -203,8 +203,11 @@ const std::vector<EndRow>& end_rows() {
       {"only the clock goes on", {&start_periodic_and_block}, EndReason::kStepLimit, EventKind::kStepLimit, 1001},
       {"stopped by a thread", {&stop, &spin_for_ever, &block_for_ever}, EndReason::kStopped, EventKind::kNone, 0},
       {"stopped by a timer", {&arm_stop_and_block, &spin_for_ever}, EndReason::kStopped, EventKind::kTimePasses, 5},
-      {"stopped by a timer on an ended thread's stack", {&arm_stop_and_return, &block_for_ever}, EndReason::kStopped,
-       EventKind::kTimePasses, 5},
+      {"stopped by a timer on an ended thread's stack",
+       {&arm_stop_and_return, &block_for_ever},
+       EndReason::kStopped,
+       EventKind::kTimePasses,
+       5},
       {"too many threads", {&spawn_without_end}, EndReason::kOutOfThreads, EventKind::kThreadStart, 7},
       {"too many timers", {&arm_without_end}, EndReason::kOutOfThreads, EventKind::kNone, 0},
   };
@@ -322,7 +325,9 @@ TEST(Scheduler, IdleWaitersWakeInOrderWhenNobodyElseCanRun) {
     });
     ASSERT_EQ(reason, EndReason::kAllEnded);
     const auto& lines = notes.lines;
-    const auto position = [&](const std::string& line) { return std::find(lines.begin(), lines.end(), line) - lines.begin(); };
+    const auto position = [&](const std::string& line) {
+      return std::find(lines.begin(), lines.end(), line) - lines.begin();
+    };
     const bool one_first = position("waits1") < position("waits3");
     const std::string first = one_first ? "1" : "3";
     const std::string second = one_first ? "3" : "1";

@@ -5,7 +5,8 @@
 // The scheduler asks only where there is more than one answer, and writes every answer into the decision log.
 //
 // A thread announces what it is about to do before each scheduling point (its Operation), so that strategies which look
-// at conflicts (partial order sampling, selectively uniform random walk, reads-from) and exhaustive search need nothing more.
+// at conflicts (partial order sampling, selectively uniform random walk, reads-from) and exhaustive search need nothing
+// more.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ using trace::ThreadNumber;
 
 // Thread number 0 is the clock: picking it fires the next timer that is due, whatever else could run. Real threads may
 // be arbitrarily slow, so a time-out may fire at any moment; after kEarlyTicksMaximum such moments in one execution the
-// clock waits until nobody else can run.
+// clock waits until nobody else can run or kStepsPerEarlyTick steps have gone by.
 inline constexpr ThreadNumber kClock = 0;
 
 // How an operation uses its object. Two operations conflict when they name the same object and one of them is a write.
@@ -65,8 +66,8 @@ class Strategy {
   // Returns a number below `alternatives`. REQUIRES: alternatives > 1.
   virtual std::uint32_t choose(std::uint32_t alternatives, ChoiceKind kind) = 0;
 
-  // A strategy whose pick() is choices.runnable[bits.below(runnable.size())] may say so here: the scheduler then draws by
-  // itself, which spares a call at every scheduling point.
+  // A strategy whose pick() is choices.runnable[bits.below(runnable.size())] may say so here: the scheduler then draws
+  // by itself, which spares a call at every scheduling point.
   virtual RandomBits* uniform_bits() { return nullptr; }
 
   // Whether the first three notifications below are wanted; they cost a call each.

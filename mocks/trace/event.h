@@ -19,11 +19,11 @@ enum class EventKind : std::uint8_t {
   kNone = 0,
 
   // Scheduling.
-  kThreadStart,   // object: the thread that was created; a: its role (schedule::ThreadRole)
-  kThreadEnd,     // the current thread's body has returned
-  kSwitch,        // the thread of this event goes on; a: the thread that was running before
-  kBlock,         // the current thread starts to wait; object: the first object it waits for, 0 for none
-  kTimePasses,    // the clock moved on; a: virtual time in 100 ns units
+  kThreadStart,  // object: the thread that was created; a: its role (schedule::ThreadRole)
+  kThreadEnd,    // the current thread's body has returned
+  kSwitch,       // the thread of this event goes on; a: the thread that was running before
+  kBlock,        // the current thread starts to wait; object: the first object it waits for, 0 for none
+  kTimePasses,   // the clock moved on; a: virtual time in 100 ns units
 
   // Kernel routines. One event a call, written when the call takes effect.
   kCall,       // routine; object: what it was called on; status: its result; a, b: routine's own
@@ -41,18 +41,18 @@ enum class EventKind : std::uint8_t {
   kWorkCancelled,  // taken back before it started
 
   // The Network Module Registrar. Registrations and bindings are objects; `module` owns the registration.
-  kRegisterEnter,      // routine; a: number of the NPI; b: number of the context; object: the new registration
-  kRegisterExit,       // object: registration; status; a: 1 when the failure was injected
-  kDeregisterEnter,    // object: registration the handle names, 0 if none; a: handle state (nmr::HandleState)
-  kDeregisterExit,     // object, status
-  kWaitEnter,          // object, a: as kDeregisterEnter; b: bindings outstanding
-  kWaitExit,           // object, status
-  kOffer,              // object: the new binding; a: client registration; b: provider registration
-  kAttachCallEnter,    // NmrClientAttachProvider: object: binding, a: handle state; b: number of the client's context
-  kAttachCallExit,     // object: binding; status
-  kCallbackEnter,      // object: binding; a: nmr::Callback; b: number of the context passed; module: whose callback
-  kCallbackExit,       // object: binding; a: nmr::Callback; status; b: bit 0: context output set, bit 1: dispatch set
-  kComplete,           // *DetachComplete: routine, object: binding, a: handle state, b: side's progress (nmr::DetachProgress)
+  kRegisterEnter,    // routine; a: number of the NPI; b: number of the context; object: the new registration
+  kRegisterExit,     // object: registration; status; a: 1 when the failure was injected
+  kDeregisterEnter,  // object: registration the handle names, 0 if none; a: handle state (nmr::HandleState)
+  kDeregisterExit,   // object, status
+  kWaitEnter,        // object, a: as kDeregisterEnter; b: bindings outstanding
+  kWaitExit,         // object, status
+  kOffer,            // object: the new binding; a: client registration; b: provider registration
+  kAttachCallEnter,  // NmrClientAttachProvider: object: binding, a: handle state; b: number of the client's context
+  kAttachCallExit,   // object: binding; status
+  kCallbackEnter,    // object: binding; a: nmr::Callback; b: number of the context passed; module: whose callback
+  kCallbackExit,     // object: binding; a: nmr::Callback; status; b: bit 0: context output set, bit 1: dispatch set
+  kComplete,  // *DetachComplete: routine, object: binding, a: handle state, b: side's progress (nmr::DetachProgress)
   kRegistrationState,  // object: registration; a: from; b: to (nmr::RegistrationState)
   kBindingState,       // object: binding; a: from; b: to (nmr::BindingState)
   kSideState,          // object: binding; a: from; b: to (nmr::DetachProgress); status: nmr::Role of the side
@@ -69,8 +69,8 @@ enum class EventKind : std::uint8_t {
   kStepLimit,  // a: steps taken
   kEnd,        // every thread has ended
 
-  kLeftOver,         // after the image went: a kernel resource of the module still exists; object, a: kernel::ObjectKind
-  kSettled,          // an environment thread saw everything else come to rest
+  kLeftOver,  // after the image went: a kernel resource of the module still exists; object, a: kernel::ObjectKind
+  kSettled,   // an environment thread saw everything else come to rest
   kCallbackReturned,  // a non-NMR callback of the module returned: a: IRQL at entry; b: locks held at entry
   kCount
 };
@@ -108,9 +108,9 @@ enum class Outcome : std::uint8_t {
 
   // Pool.
   kDoubleFree,
-  kBadFree,        // not the start of a pool block
+  kBadFree,  // not the start of a pool block
   kWrongTag,
-  kOverflow,       // the bytes behind or before a block were overwritten
+  kOverflow,  // the bytes behind or before a block were overwritten
   kWrittenAfterFree,
   kFreedWhileInUse,  // a block with a live timer, DPC, work item, event with waiters, or registration in it
 
@@ -132,8 +132,8 @@ enum class Outcome : std::uint8_t {
   kBadArgumentValue,
 
   // Registration with NMR.
-  kCharacteristicsFreed,  // what was handed to Register is freed before the deregistration is complete
-  kCharacteristicsReused, // Register with the structures of a deregistration that is not complete
+  kCharacteristicsFreed,   // what was handed to Register is freed before the deregistration is complete
+  kCharacteristicsReused,  // Register with the structures of a deregistration that is not complete
 
   kCount
 };
@@ -141,7 +141,7 @@ enum class Outcome : std::uint8_t {
 using RoutineNumber = std::uint16_t;  // kernel::Routine; 0 = none
 using ObjectNumber = std::uint32_t;   // 0 = none
 using ThreadNumber = std::uint16_t;
-using ModuleNumber = std::uint8_t;    // 0 = the environment (kernel, registrar, peers)
+using ModuleNumber = std::uint8_t;  // 0 = the environment (kernel, registrar, peers)
 
 struct Event {
   EventKind kind = EventKind::kNone;

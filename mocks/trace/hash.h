@@ -1,8 +1,8 @@
 // hash.h - the trace hash: two 64 x 64 -> 128 bit multiplications an event, one where it has no parameters.
 //
-// An event is mixed by itself with wyhash's folded multiplications (Wang Yi, 2019), then added to the rotated sum, as in
-// MurmurHash3 (Austin Appleby, 2011): events wait for their predecessors only in the short second step. The constants
-// are wyhash's. Not cryptographic: it tells two interleavings apart, it does not defend against anybody.
+// An event is mixed by itself with wyhash's folded multiplications (Wang Yi, 2019), then added to the rotated sum, as
+// in MurmurHash3 (Austin Appleby, 2011): events wait for their predecessors only in the short second step. The
+// constants are wyhash's. Not cryptographic: it tells two interleavings apart, it does not defend against anybody.
 #pragma once
 
 #include <bit>

@@ -6,6 +6,7 @@
 // rule: none
 // needs: a detach is still pending when the deregistration has been begun
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

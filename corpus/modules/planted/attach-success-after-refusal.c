@@ -6,6 +6,7 @@
 // rule: R36, R37
 // needs: provider declines, or the attach fails
 // interleaving: no
+// hardness: median 4 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

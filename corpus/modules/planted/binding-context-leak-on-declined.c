@@ -6,6 +6,7 @@
 // rule: R42
 // needs: provider declines, or the attach fails
 // interleaving: no
+// hardness: median 4 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: none
 // needs: three clients at once
 // interleaving: no
+// hardness: median 20 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

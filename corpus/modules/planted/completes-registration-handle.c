@@ -6,6 +6,7 @@
 // rule: R72
 // needs: nothing but an attached client
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R85
 // needs: a detach pends because a use is in progress
 // interleaving: yes
+// hardness: median 7 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R77, R68
 // needs: the last use ends between the two steps of the detach callback
 // interleaving: yes
+// hardness: median 26 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

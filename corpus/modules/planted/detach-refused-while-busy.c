@@ -6,6 +6,7 @@
 // rule: R65, R67
 // needs: a use is in progress when the detach callback runs
 // interleaving: yes
+// hardness: median 7 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

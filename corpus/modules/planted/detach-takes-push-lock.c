@@ -6,6 +6,7 @@
 // rule: R78
 // needs: detach at DISPATCH_LEVEL
 // interleaving: no
+// hardness: median 4 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R26
 // needs: registration fails
 // interleaving: no
+// hardness: median 30 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R27, R21
 // needs: second registration fails
 // interleaving: no
+// hardness: median 20 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R88
 // needs: a binding goes away while the thread visits it
 // interleaving: yes
+// hardness: median 9 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R105
 // needs: a client is attached when the driver unloads
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R82
 // needs: two clients at once
 // interleaving: no
+// hardness: median 6 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R56
 // needs: a client without NPI-specific characteristics
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R68
 // needs: allocation of the work item fails in the detach callback
 // interleaving: no
+// hardness: median 25 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

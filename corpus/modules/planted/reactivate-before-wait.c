@@ -2,10 +2,11 @@
 // summary: Provider that starts afresh when its last client has left, and registers again before the old registration is complete.
 // provides: 1
 // consumes: 0
-// expect: bad-call
-// rule: R29, R28
+// expect: bad-call, unload-pending
+// rule: R29, R28, R97
 // needs: last client leaves by itself
 // interleaving: no
+// hardness: median 6 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

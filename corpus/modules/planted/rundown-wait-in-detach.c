@@ -6,6 +6,7 @@
 // rule: R78, R79
 // needs: detach at DISPATCH_LEVEL
 // interleaving: no
+// hardness: median 6 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R45, R72
 // needs: two providers at once
 // interleaving: no
+// hardness: median 6 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

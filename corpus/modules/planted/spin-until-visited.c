@@ -6,6 +6,7 @@
 // rule: none
 // needs: a binding goes away before both threads have visited it
 // interleaving: yes
+// hardness: median 13 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

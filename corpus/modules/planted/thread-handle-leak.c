@@ -6,6 +6,7 @@
 // rule: R26, R109
 // needs: registration fails, or creation of the second thread
 // interleaving: no
+// hardness: median 11 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

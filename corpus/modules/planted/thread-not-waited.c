@@ -6,6 +6,7 @@
 // rule: R108
 // needs: Unload returns between the event and the end of the thread
 // interleaving: yes
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

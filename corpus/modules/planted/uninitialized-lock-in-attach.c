@@ -6,6 +6,7 @@
 // rule: R17
 // needs: a client is registered already, or arrives before NmrRegisterProvider has returned
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

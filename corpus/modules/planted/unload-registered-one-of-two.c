@@ -6,6 +6,7 @@
 // rule: R93, R94, R89
 // needs: no provider attaches to the consumed NPI
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -2,10 +2,11 @@
 // summary: Provider whose Unload takes a deactivation that has only begun for one that is complete.
 // provides: 1
 // consumes: 0
-// expect: unload-pending
-// rule: R97, R90
+// expect: unload-pending, unload-registered
+// rule: R97, R90, R89
 // needs: last client leaves by itself, then unload while the work item waits for the deregistration
 // interleaving: yes
+// hardness: median 245 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R68
 // needs: both threads visit one binding at the same time
 // interleaving: yes
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R107
 // needs: a client and a lower provider are both attached at unload
 // interleaving: no
+// hardness: median 3 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -1,0 +1,282 @@
+#include "peers/peers.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "contract/rules.h"
+#include "nmr/reference_model.h"
+#include "nmr/world.h"
+#include "schedule/byte_source.h"
+#include "schedule/random_walk.h"
+
+namespace nmrfuzz::peers {
+namespace {
+
+using nmr::Callback;
+using nmr::Role;
+using schedule::EndReason;
+using trace::Event;
+using trace::EventKind;
+
+// Judges peers as if they were a module under test: hands each event on to the rules as one of module 1.
+class AsModule final : public trace::Observer, private contract::FindingSink {
+ public:
+  explicit AsModule(trace::Recorder& recorder) { recorder.subscribe_all(*this); }
+
+  void reset() {
+    findings_.clear();
+    shadow_.reset();
+    rules_.reset();
+    shadow_.write({});
+  }
+  // The execution is over: whatever is still registered is a breach.
+  void unload() { shadow_.write({.kind = EventKind::kUnloadExit, .module = 1}); }
+  const std::vector<std::string>& findings() const { return findings_; }
+
+ private:
+  void on_event(const Event& event) override {
+    Event seen = event;
+    seen.module = 1;
+    shadow_.write(seen);
+  }
+  void report(contract::Finding finding) override {
+    findings_.push_back(std::string(contract::name_of(finding.kind)) + " " + std::string(finding.rule) + " at event " +
+                        std::to_string(finding.event_number - 1));
+  }
+
+  std::unique_ptr<trace::EventRing> ring_ = std::make_unique<trace::EventRing>();
+  trace::Recorder shadow_{*ring_};
+  contract::Rules rules_{shadow_, *this};
+  std::vector<std::string> findings_;
+};
+
+// What peers were seen to do, by the names of Behaviour.
+class Sightings final : public trace::Observer {
+ public:
+  explicit Sightings(trace::Recorder& recorder) { recorder.subscribe_all(*this); }
+
+  // `stage`: the thread that makes the peers come.
+  void begin(trace::ThreadNumber stage) {
+    stage_ = stage;
+    module_is_loaded_ = false;
+    released_ = false;
+    registers_of_context_.clear();
+    late_threads_.clear();
+    callback_of_thread_.clear();
+  }
+  void module_is_loaded() { module_is_loaded_ = true; }
+  void released() { released_ = true; }
+  const std::set<std::string>& seen() const { return seen_; }
+
+ private:
+  void on_event(const Event& event) override {
+    switch (event.kind) {
+      case EventKind::kThreadStart:
+        if (module_is_loaded_) {
+          late_threads_.insert(static_cast<trace::ThreadNumber>(event.object));
+        }
+        break;
+      case EventKind::kRegisterEnter:
+        on_register(event);
+        break;
+      case EventKind::kDeregisterEnter:
+        seen_.insert(event.irql == kernel::kDispatchLevel ? "departs at dispatch" : "departs at passive");
+        seen_.insert(released_ ? "departs after the module" : "departs by itself");
+        break;
+      case EventKind::kBlock:  // for no object: until everything else has come to rest
+        if (event.object == 0 && event.thread != stage_) {
+          seen_.insert("departs when idle");
+        }
+        break;
+      case EventKind::kCallbackEnter:
+        ++callback_of_thread_[event.thread];
+        break;
+      case EventKind::kCallbackExit:
+        --callback_of_thread_[event.thread];
+        on_answer(event);
+        break;
+      case EventKind::kComplete:
+        seen_.insert(callback_of_thread_[event.thread] != 0 ? "completes inside"
+                     : event.irql == kernel::kDispatchLevel ? "completes from a DPC"
+                                                            : "completes from a thread");
+        break;
+      default:
+        break;
+    }
+  }
+  void on_register(const Event& event) {
+    seen_.insert(event.thread == stage_                   ? "arrives before the module"
+                 : late_threads_.count(event.thread) == 0 ? "arrives at any time"
+                                                          : "arrives after the module");
+    if (++registers_of_context_[event.b] == 2) {
+      seen_.insert("comes back");
+    }
+  }
+  void on_answer(const Event& event) {
+    switch (static_cast<Callback>(event.a)) {
+      case Callback::kClientAttachProvider:
+        seen_.insert(event.status == 0 ? "accepts as client" : "declines as client");
+        break;
+      case Callback::kProviderAttachClient:
+        seen_.insert(event.status == 0 ? "accepts as provider" : "declines as provider");
+        break;
+      case Callback::kClientDetachProvider:
+      case Callback::kProviderDetachClient:
+        seen_.insert(event.status == 0 ? "detach succeeds" : "detach pends");
+        break;
+      default:
+        break;
+    }
+  }
+
+  trace::ThreadNumber stage_ = 0;
+  bool module_is_loaded_ = false;
+  bool released_ = false;
+  std::map<std::uint64_t, int> registers_of_context_;
+  std::map<trace::ThreadNumber, int> callback_of_thread_;
+  std::set<trace::ThreadNumber> late_threads_;
+  std::set<std::string> seen_;
+};
+
+// Peers of both roles of one NPI: they find each other, and nobody else is there.
+class PeersTest : public ::testing::Test {
+ protected:
+  PeersTest()
+      : kernel_before_(kernel::set_current_kernel(&kernel)), registrar_before_(nmr::set_current_registrar(&registrar)) {
+    model.observe(recorder);
+  }
+  ~PeersTest() override {
+    kernel::set_current_kernel(kernel_before_);
+    nmr::set_current_registrar(registrar_before_);
+  }
+
+  EndReason run(schedule::Strategy& strategy, std::uint64_t seed, bool draws_world, std::span<const NpiUse> uses) {
+    recorder.reset();
+    strategy.begin(seed);
+    scheduler.reset(strategy);
+    const nmr::World world =
+        draws_world
+            ? nmr::draw_world([&](std::uint32_t n) { return scheduler.choose(n, schedule::ChoiceKind::kWorld); })
+            : nmr::World{};
+    kernel.reset({});
+    registrar.reset(world);
+    model.reset(options_of(world));
+    as_module.reset();
+    peers.reset(uses);
+    sightings.begin(kernel.spawn(schedule::ThreadRole::kTest, &PeersTest::stage, this, kernel::kPassiveLevel));
+    const EndReason end = scheduler.run();
+    model.finish(end == EndReason::kAllEnded);
+    as_module.unload();
+    return end;
+  }
+  static void stage(void* test) {
+    PeersTest& self = *static_cast<PeersTest*>(test);
+    self.peers.arrive_before();
+    if (self.scheduler.choose(2, schedule::ChoiceKind::kMoment) == 1) {
+      self.scheduler.wait_until_idle();
+    }
+    self.sightings.module_is_loaded();
+    self.peers.arrive_after();
+    if (self.scheduler.choose(2, schedule::ChoiceKind::kMoment) == 1) {
+      self.scheduler.wait_until_idle();
+    }
+    self.sightings.released();
+    self.peers.release();
+  }
+  static nmr::ModelOptions options_of(const nmr::World& world) {
+    nmr::ModelOptions options;
+    options.offers_may_follow_register = world.attach_thread == nmr::AttachThread::kWorkerAsync;
+    options.cleanup_comes_with_wait = world.cleanup_where == nmr::CleanupWhere::kAtWait;
+    options.late_refusal = world.late_refusal == nmr::LateRefusal::kCleanupOnly
+                               ? nmr::ModelOptions::LateRefusal::kCleanupOnly
+                               : nmr::ModelOptions::LateRefusal::kDetachProvider;
+    return options;
+  }
+
+  static constexpr NpiUse kBothRoles[] = {{{0x1111, 0x2222}, Role::kProvider}, {{0x1111, 0x2222}, Role::kClient}};
+
+  std::unique_ptr<trace::EventRing> ring = std::make_unique<trace::EventRing>();
+  std::unique_ptr<schedule::DecisionLog> decisions = std::make_unique<schedule::DecisionLog>();
+  trace::Recorder recorder{*ring};
+  schedule::Scheduler scheduler{recorder, *decisions};
+  kernel::Kernel kernel{scheduler};
+  nmr::FiberRegistrar registrar{nmr::FiberPort(kernel)};
+  Peers peers{kernel, registrar};
+  nmr::ReferenceModel model;
+  AsModule as_module{recorder};
+  Sightings sightings{recorder};
+
+ private:
+  kernel::Kernel* kernel_before_;
+  nmr::FiberRegistrar* registrar_before_;
+};
+
+constexpr std::uint64_t kExecutions = 4000;
+
+TEST_F(PeersTest, PeersKeepEveryRuleInEveryWorld) {
+  schedule::RandomWalk random;
+  for (std::uint64_t seed = 1; seed <= kExecutions; ++seed) {
+    ASSERT_EQ(run(random, seed, seed % 2 == 0, kBothRoles), EndReason::kAllEnded) << "seed " << seed;
+    ASSERT_TRUE(as_module.findings().empty())
+        << "seed " << seed << ": " << as_module.findings().front() << ", world " << text_of(registrar.world());
+    ASSERT_TRUE(model.disagreements().empty())
+        << "seed " << seed << ": " << model.disagreements().front() << ", world " << text_of(registrar.world());
+  }
+}
+
+TEST_F(PeersTest, EachBehaviourIsReached) {
+  schedule::RandomWalk random;
+  for (std::uint64_t seed = 1; seed <= kExecutions; ++seed) {
+    run(random, seed, false, kBothRoles);
+  }
+  const std::set<std::string> expected = {
+      "arrives before the module", "arrives at any time",     "arrives after the module",
+      "accepts as client",         "declines as client",      "accepts as provider",
+      "declines as provider",      "detach succeeds",         "detach pends",
+      "completes inside",          "completes from a thread", "completes from a DPC",
+      "departs after the module",  "departs by itself",       "departs when idle",
+      "departs at dispatch",       "departs at passive",      "comes back"};
+  EXPECT_EQ(sightings.seen(), expected);
+}
+
+// The plainest execution: what comes of a decision source that has run out.
+TEST_F(PeersTest, FirstAlternativesAreOnePeerThatAcceptsAndLeavesLast) {
+  schedule::ByteSource nothing({});
+  ASSERT_EQ(run(nothing, 0, false, kBothRoles), EndReason::kAllEnded);
+  EXPECT_EQ(registrar.registrations(), 2U);
+  EXPECT_EQ(registrar.bindings(), 1U);
+  EXPECT_EQ(sightings.seen(),
+            (std::set<std::string>{"arrives before the module", "accepts as client", "accepts as provider",
+                                   "detach succeeds", "departs after the module", "departs at passive"}));
+}
+
+TEST_F(PeersTest, ComeInTheOtherRoleAndMayBeAbsentOrSeveral) {
+  constexpr NpiUse kProvided[] = {{{0x1111, 0x2222}, Role::kProvider}};
+  schedule::RandomWalk random;
+  std::set<std::size_t> counts;
+  for (std::uint64_t seed = 1; seed <= 500; ++seed) {
+    ASSERT_EQ(run(random, seed, false, kProvided), EndReason::kAllEnded);
+    counts.insert(registrar.registrations());
+    for (trace::ObjectNumber number = 1; number <= registrar.registrations(); ++number) {
+      ASSERT_EQ(registrar.registration(number).role, Role::kClient);
+      ASSERT_EQ(registrar.registration(number).characteristics.npi, kProvided[0].id);
+    }
+  }
+  for (const std::size_t count : {0U, 1U, 2U, 3U}) {
+    EXPECT_EQ(counts.count(count), 1U) << count;
+  }
+}
+
+TEST_F(PeersTest, NobodyComesForNothing) {
+  schedule::RandomWalk random;
+  EXPECT_EQ(run(random, 1, true, {}), EndReason::kAllEnded);
+  EXPECT_EQ(registrar.registrations(), 0U);
+}
+
+}  // namespace
+}  // namespace nmrfuzz::peers
