@@ -2,18 +2,27 @@
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
-# nmrfuzz_add_test(FOLDER): FOLDER's *_test.cpp become one program, "mocks/nmr" -> build/tests/mocks_nmr_test.
+# nmrfuzz_add_test(FOLDER): FOLDER's *_test.cpp become one program, "mocks/nmr" -> build/tests/mocks_nmr_test. The
+# mocks' tests are also built for the ASan variant: mocks_nmr_test_asan, asan/mocks/nmr.Suite.Case.
 function(nmrfuzz_add_test folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${folder}/*_test.cpp")
   if(NOT sources)
     return()
   endif()
   string(REPLACE "/" "_" name "${folder}_test")
-  nmrfuzz_add_program(${name} "" ${sources})
+  nmrfuzz_add_test_program(${name} "" ${folder} ${sources})
+  if(NMRFUZZ_FLAVOUR STREQUAL "plain" AND folder MATCHES "^mocks/")
+    nmrfuzz_add_test_program(${name}_asan _asan asan/${folder} ${sources})
+  endif()
+endfunction()
+
+function(nmrfuzz_add_test_program name suffix prefix)
+  nmrfuzz_add_program(${name} "${suffix}" ${ARGN})
+  nmrfuzz_hide_from_tools(${name} "${suffix}")
   target_link_libraries(${name} PRIVATE GTest::gmock GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   # PRE_TEST: a program that crashes at its start is a failed test, not a failed build.
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${folder}."
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${prefix}."
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES TIMEOUT 300)
 endfunction()
 

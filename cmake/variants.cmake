@@ -4,11 +4,11 @@
 # `cmake --build build --target product`: all programs, no tests.
 add_custom_target(product)
 
-# nmrfuzz_add_libraries(SUFFIX VARIANT [SANITIZE list] [SANITIZE_LINK list] [DEFINES ...])
+# nmrfuzz_add_libraries(SUFFIX VARIANT [SANITIZE list] [SANITIZE_LINK list] [OPTIONS ...] [DEFINES ...])
 # Makes the interface library nmrfuzz_all_SUFFIX, which a program links. SANITIZE holds for compiling and linking,
 # SANITIZE_LINK for linking only.
 function(nmrfuzz_add_libraries suffix variant)
-  cmake_parse_arguments(arg "" "SANITIZE;SANITIZE_LINK" "DEFINES" ${ARGN})
+  cmake_parse_arguments(arg "" "SANITIZE;SANITIZE_LINK" "OPTIONS;DEFINES" ${ARGN})
   set(flags nmrfuzz_flags${suffix})
   set(all nmrfuzz_all${suffix})
 
@@ -16,7 +16,7 @@ function(nmrfuzz_add_libraries suffix variant)
   target_link_libraries(${flags} INTERFACE nmrfuzz_options)
   target_compile_definitions(${flags} INTERFACE NMRFUZZ_VARIANT="${variant}" ${arg_DEFINES})
   if(arg_SANITIZE)
-    target_compile_options(${flags} INTERFACE -fsanitize=${arg_SANITIZE})
+    target_compile_options(${flags} INTERFACE -fsanitize=${arg_SANITIZE} ${arg_OPTIONS})
     target_link_options(${flags} INTERFACE -fsanitize=${arg_SANITIZE})
   endif()
   if(arg_SANITIZE_LINK)
@@ -59,7 +59,7 @@ function(nmrfuzz_add_program name suffix)
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
 
-# nmrfuzz_add_variant(NAME [SANITIZE list] [SANITIZE_LINK list] [DEFINES ...])
+# nmrfuzz_add_variant(NAME [SANITIZE list] [SANITIZE_LINK list] [OPTIONS ...] [DEFINES ...])
 function(nmrfuzz_add_variant name)
   set(suffix "_${name}")
   set(dashed "-${name}")
@@ -95,7 +95,7 @@ function(nmrfuzz_add_variant name)
   endforeach()
 endfunction()
 
-# build/fuzz/NAME_fuzzer for each NAME_fuzzer.cpp, with its own copy of the libraries under coverage and ASan.
+# build/fuzz/NAME_fuzzer for each NAME_fuzzer.cpp, over the libraries of the ASan variant, which count coverage.
 # A fuzzing service names its engine in LIB_FUZZING_ENGINE (OSS-Fuzz); otherwise it is libFuzzer.
 function(nmrfuzz_add_fuzzers)
   if(NOT NMRFUZZ_FUZZER_SOURCES)
@@ -107,10 +107,9 @@ function(nmrfuzz_add_fuzzers)
     set(engine -fsanitize=fuzzer)
   endif()
 
-  nmrfuzz_add_libraries(_fuzzer asan SANITIZE address,fuzzer-no-link DEFINES NMRFUZZ_LIBFUZZER=1)
   foreach(source IN LISTS NMRFUZZ_FUZZER_SOURCES)
     get_filename_component(name ${source} NAME_WE)
-    nmrfuzz_add_program(${name} _fuzzer ${source})
+    nmrfuzz_add_program(${name} _asan ${source})
     target_link_libraries(${name} PRIVATE ${engine})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
     add_dependencies(product ${name})

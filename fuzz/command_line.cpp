@@ -74,7 +74,10 @@ CLI::Option* add_seed(CLI::App& app, std::uint64_t& seed) {
 // --json [FILE]
 void add_optional_json(CLI::App& app, std::string& json) {
   app.add_option_function<std::vector<std::string>>(
-         "--json", [&json](const std::vector<std::string>& given) { json = given.empty() ? "-" : given.front(); },
+         "--json",
+         [&json](const std::vector<std::string>& given) {
+           json = given.empty() || given.front().empty() ? "-" : given.front();
+         },
          "the result as JSON, to standard output or to FILE")
       ->expected(0, 1)
       ->type_name("[FILE]");

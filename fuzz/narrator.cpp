@@ -53,6 +53,7 @@ std::vector<Frame> module_frames(module::Symbolizer& symbolizer, std::span<modul
 
 std::vector<std::string> lines_of(const std::vector<Frame>& frames) {
   std::vector<std::string> lines;
+  lines.reserve(frames.size());
   for (const Frame& frame : frames) {
     lines.push_back(fmt::format("{} {}", frame.function, frame.place));
   }

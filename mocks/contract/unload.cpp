@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
-#include "kernel/object.h"
 #include "kernel/routine.h"
 #include "kernel/status.h"
 
 namespace nmrfuzz::contract {
 
-using kernel::ObjectKind;
 using nmr::RegistrationState;
 using nmr::Role;
 using trace::Event;

@@ -13,7 +13,6 @@ namespace nmrfuzz::nmr {
 namespace {
 
 using kernel::Outcome;
-using testing::Test;
 
 NPIID npi_id = {1, 2, 3, {4}};
 
@@ -21,6 +20,7 @@ struct Globals {
   NPI_CLIENT_CHARACTERISTICS client;
   NPI_PROVIDER_CHARACTERISTICS provider;
   HANDLE client_handle, provider_handle, binding_at_client, binding_at_provider;
+  int client_context, provider_context;  // their addresses are the binding contexts
   int client_cleanups, provider_cleanups;
 } globals;
 
@@ -31,8 +31,8 @@ NTSTATUS NTAPI attach_client(HANDLE binding, PVOID context, PNPI_REGISTRATION_IN
   PVOID provider_context = nullptr;
   const void* provider_dispatch = nullptr;
   const NTSTATUS status =
-      NmrClientAttachProvider(binding, &globals.binding_at_client, &npi_id, &provider_context, &provider_dispatch);
-  EXPECT_EQ(provider_context, &globals.binding_at_provider);
+      NmrClientAttachProvider(binding, &globals.client_context, &npi_id, &provider_context, &provider_dispatch);
+  EXPECT_EQ(provider_context, &globals.provider_context);
   EXPECT_EQ(provider_dispatch, &globals);
   return status;
 }
@@ -40,20 +40,20 @@ NTSTATUS NTAPI attach_provider(HANDLE binding, PVOID context, PNPI_REGISTRATION_
                                const void* client_dispatch, PVOID* context_output, const void** dispatch_output) {
   EXPECT_EQ(instance, &globals.client.ClientRegistrationInstance);
   EXPECT_EQ(context, nullptr);
-  EXPECT_EQ(client_context, &globals.binding_at_client);
+  EXPECT_EQ(client_context, &globals.client_context);
   EXPECT_EQ(client_dispatch, &npi_id);
   globals.binding_at_provider = binding;
-  *context_output = &globals.binding_at_provider;
+  *context_output = &globals.provider_context;
   *dispatch_output = &globals;
   return 0;
 }
 NTSTATUS NTAPI detach(PVOID) { return kernel::kStatusPending; }
 void NTAPI clean_up_client(PVOID context) {
-  EXPECT_EQ(context, &globals.binding_at_client);
+  EXPECT_EQ(context, &globals.client_context);
   ++globals.client_cleanups;
 }
 void NTAPI clean_up_provider(PVOID context) {
-  EXPECT_EQ(context, &globals.binding_at_provider);
+  EXPECT_EQ(context, &globals.provider_context);
   ++globals.provider_cleanups;
 }
 

@@ -6,7 +6,7 @@
 // rule: R88
 // needs: the timer of a binding expires just before its detach
 // interleaving: yes
-// hardness: median 70 schedules (default hunt)
+// hardness: median 62 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R98
 // needs: last client leaves by itself, then unload while the work item is between check and claim
 // interleaving: yes
-// hardness: median 194 schedules (default hunt)
+// hardness: median 179 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R108
 // needs: the timer expires while Unload runs
 // interleaving: yes
-// hardness: median 85 schedules (default hunt)
+// hardness: median 76 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

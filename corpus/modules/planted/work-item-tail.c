@@ -6,7 +6,7 @@
 // rule: R108
 // needs: unload goes on between the completion and the return of the work routine
 // interleaving: yes
-// hardness: median 8 schedules (default hunt)
+// hardness: median 6 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
