@@ -22,7 +22,7 @@ namespace nmrfuzz::fuzz {
 
 // What holds for every execution of a hunt; all else is decided, and so recorded, within the execution.
 struct Settings {
-  bool any_world = true;      // each execution draws its world; else `world` holds in all
+  bool any_world = true;  // each execution draws its world; else `world` holds in all
   nmr::World world;
   bool faults = true;
   std::uint64_t step_limit = schedule::kStepLimitDefault;
@@ -33,12 +33,12 @@ struct Settings {
 struct Execution {
   schedule::EndReason end = schedule::EndReason::kAllEnded;
   std::optional<contract::Finding> finding;
-  trace::TraceHash hash = 0;     // at the finding, or at the end
-  std::uint64_t events = 0;      // likewise
+  trace::TraceHash hash = 0;  // at the finding, or at the end
+  std::uint64_t events = 0;   // likewise
   std::uint64_t steps = 0;
   std::uint32_t decisions = 0;
   std::uint32_t registrations = 0;  // successful Register calls of modules under test
-  std::string world;             // as text; filled by describe() only
+  std::string world;                // as text; filled by describe() only
 };
 
 // A finding in words, made by repeating its execution.
@@ -47,9 +47,9 @@ struct Report {
   std::string rule;
   std::string title;
   std::string signature;
-  std::vector<std::string> stack;         // of the event where it was found, innermost first: "function file:line"
-  std::vector<std::string> cause_stack;   // of the allocation, free or acquisition behind it; may be empty
-  std::vector<std::string> events;        // the last events before it, as text
+  std::vector<std::string> stack;        // of the event where it was found, innermost first: "function file:line"
+  std::vector<std::string> cause_stack;  // of the allocation, free or acquisition behind it; may be empty
+  std::vector<std::string> events;       // the last events before it, as text
   std::string world;
 };
 

@@ -127,8 +127,6 @@ std::string text_of(const Event& event) {
     case EventKind::kLeftOver:
       return fmt::format("{} {} is {}", kernel::name_of(static_cast<kernel::ObjectKind>(event.a)), event.object,
                          event.b != 0 ? "queued or running" : "still held");
-    case EventKind::kSettled:
-    case EventKind::kCallbackReturned:
     case EventKind::kNone:
     case EventKind::kCount:
       break;

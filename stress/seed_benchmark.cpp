@@ -1,9 +1,9 @@
 // seed_benchmark.cpp - what one execution of a real module costs: engine/seed, engine/seed_all_rules.
 //
 // The corpus's seed-provider: one NPI, one client that leaves its detach pending and completes it from another thread,
-// unload when all is at rest. Compiled as for a hunt, with its access checks; module reset, recorder, hash and pool on; random
-// schedules. engine/seed judges nothing, engine/seed_all_rules runs every rule. `..._floor`: as many bare fcontext
-// switches as the execution has scheduling points on average.
+// unload when all is at rest. Compiled as for a hunt, with its access checks; module reset, recorder, hash and pool on;
+// random schedules. engine/seed judges nothing, engine/seed_all_rules runs every rule. `..._floor`: as many bare
+// fcontext switches as the execution has scheduling points on average.
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
@@ -74,9 +74,7 @@ class Seed {
   }
 
  private:
-  static module::Variant variant() {
-    return module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain);
-  }
+  static module::Variant variant() { return module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain); }
   [[noreturn]] static void give_up(const std::string& message) {
     std::fprintf(stderr, "nmrfuzz-bench: engine/seed: %s\n", message.c_str());
     std::exit(3);

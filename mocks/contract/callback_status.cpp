@@ -33,11 +33,20 @@ void CallbackStatus::on_event(const Event& event) {
     at(event.object).completed[client ? 0 : 1] = true;
   } else if (event.module != 0) {  // the environment's own peers keep the rules
     switch (static_cast<Callback>(event.a)) {
-      case Callback::kClientAttachProvider: on_client_attach(event); break;
-      case Callback::kProviderAttachClient: on_provider_attach(event); break;
-      case Callback::kClientDetachProvider: on_detach(event, 0); break;
-      case Callback::kProviderDetachClient: on_detach(event, 1); break;
-      default: break;
+      case Callback::kClientAttachProvider:
+        on_client_attach(event);
+        break;
+      case Callback::kProviderAttachClient:
+        on_provider_attach(event);
+        break;
+      case Callback::kClientDetachProvider:
+        on_detach(event, 0);
+        break;
+      case Callback::kProviderDetachClient:
+        on_detach(event, 1);
+        break;
+      default:
+        break;
     }
   }
 }

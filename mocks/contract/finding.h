@@ -52,8 +52,8 @@ std::string_view sentence_of(FindingKind kind);
 
 struct Finding {
   FindingKind kind = FindingKind::kHarnessFault;
-  std::string_view rule;      // "R91"; empty for memory errors and others without a rule. Static storage.
-  trace::Event event;         // where it was found
+  std::string_view rule;  // "R91"; empty for memory errors and others without a rule. Static storage.
+  trace::Event event;     // where it was found
   std::uint64_t event_number = 0;
   // The event whose stack is the cause: the allocation for a leak, the free for a use after it; else event_number.
   std::uint64_t cause_number = 0;

@@ -22,7 +22,9 @@ void Progress::on_event(const trace::Event& event) {
     case EventKind::kDeadlock:
       report(FindingKind::kDeadlock, pending_sides_ != 0 ? "R68" : "", event);
       break;
-    default: report(FindingKind::kLivelock, "", event); break;
+    default:
+      report(FindingKind::kLivelock, "", event);
+      break;
   }
 }
 

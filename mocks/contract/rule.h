@@ -1,7 +1,7 @@
 // rule.h - what the rule families have in common: they read events and report findings; nothing else.
 //
-// A family keeps what it has to remember of the stream in its own tables, which grow to the size of the largest execution
-// and are then kept. It never looks into the mocks.
+// A family keeps what it has to remember of the stream in its own tables, which grow to the size of the largest
+// execution and are then kept. It never looks into the mocks.
 #pragma once
 
 #include <cstdint>

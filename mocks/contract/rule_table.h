@@ -9,10 +9,10 @@
 namespace nmrfuzz::contract {
 
 struct RuleRow {
-  std::string_view id;        // "R91"
-  std::string_view sentence;  // what a module must do
-  std::string_view source;    // documentation page
-  FindingKind kind;           // what a breach is reported as
+  std::string_view id;            // "R91"
+  std::string_view sentence;      // what a module must do
+  std::string_view source;        // documentation page
+  FindingKind kind;               // what a breach is reported as
   std::string_view unobservable;  // why no breach can be seen; empty if it can
 };
 

@@ -1,10 +1,17 @@
 // mock_after.cpp - our own sources: the standard library after these headers.
-#include <ntifs.h>
-#include <netioddk.h>
-#include <ntstrsafe.h>
-#include <ntintsafe.h>
 #include <intrin.h>
+#include <netioddk.h>
+#include <ntifs.h>
+#include <ntintsafe.h>
+#include <ntstrsafe.h>
 
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/user.h>
+#include <unistd.h>
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -20,26 +27,19 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <limits.h>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <numeric>
 #include <optional>
-#include <pthread.h>
 #include <random>
 #include <ranges>
 #include <regex>
 #include <set>
-#include <signal.h>
 #include <span>
 #include <sstream>
-#include <stdlib.h>
 #include <string>
-#include <sys/mman.h>
-#include <sys/user.h>
 #include <thread>
-#include <unistd.h>
 #include <unordered_map>
 #include <variant>
 #include <vector>
@@ -50,5 +50,5 @@ static_assert(offsetof(FAST_MUTEX, ObjectNumber) == 52 && offsetof(WORK_QUEUE_IT
 static_assert(offsetof(EX_RUNDOWN_REF, ObjectNumber) == 0 && offsetof(EX_PUSH_LOCK, ObjectNumber) == 0);
 static_assert(offsetof(KLOCK_QUEUE_HANDLE, ObjectNumber) == 20 && offsetof(LOOKASIDE_LIST_EX, ObjectNumber) == 16);
 static_assert(sizeof(_IO_WORKITEM) == 64 && sizeof(_KTHREAD) == 24 && sizeof(_EX_TIMER) == 24);
-extern "C" LONG InterlockedIncrement(LONG volatile *addend) { return __atomic_add_fetch(addend, 1, __ATOMIC_SEQ_CST); }
+extern "C" LONG InterlockedIncrement(LONG volatile* addend) { return __atomic_add_fetch(addend, 1, __ATOMIC_SEQ_CST); }
 extern "C" VOID KeInitializeSpinLock(PKSPIN_LOCK lock) { *lock = 0; }

@@ -17,8 +17,7 @@ constexpr ThreadState kFreshThread;
 
 Kernel* set_current_kernel(Kernel* kernel) { return std::exchange(kernel_in_force, kernel); }
 
-Kernel::Kernel(schedule::Scheduler& scheduler)
-    : scheduler_(scheduler), thread_states_(schedule::kThreadsMaximum) {
+Kernel::Kernel(schedule::Scheduler& scheduler) : scheduler_(scheduler), thread_states_(schedule::kThreadsMaximum) {
   constexpr std::size_t kWaitBlocks = 8192;
   wait_blocks_.reserve(kWaitBlocks);
   free_wait_blocks_.reserve(kWaitBlocks);
@@ -114,8 +113,7 @@ Outcome Kernel::destroy_object(Object& object) {
 
 Kernel::Entry Kernel::enter(ModuleNumber module) {
   ThreadState& state = thread_state();
-  const Entry entry{module,           state.module, irql(), state.locks_held, state.critical_regions,
-                    state.guarded_regions};
+  const Entry entry{module, state.module, irql(), state.locks_held, state.critical_regions, state.guarded_regions};
   state.module = module;
   if (module != 0) {
     ++state.depth;
@@ -155,8 +153,7 @@ void Kernel::abandon_module_frames() {
   state.module = 0;
 }
 
-ThreadNumber Kernel::spawn(schedule::ThreadRole role, schedule::ThreadBody body, void* argument,
-                           std::uint8_t irql) {
+ThreadNumber Kernel::spawn(schedule::ThreadRole role, schedule::ThreadBody body, void* argument, std::uint8_t irql) {
   const ThreadNumber thread = scheduler_.spawn(role, body, argument, irql);
   thread_states_[thread] = kFreshThread;
   return thread;
@@ -164,30 +161,53 @@ ThreadNumber Kernel::spawn(schedule::ThreadRole role, schedule::ThreadBody body,
 
 const char* name_of(ObjectKind kind) {
   switch (kind) {
-    case ObjectKind::kNone: return "object";
-    case ObjectKind::kSpinLock: return "spin lock";
-    case ObjectKind::kReaderWriterSpinLock: return "reader/writer spin lock";
-    case ObjectKind::kFastMutex: return "fast mutex";
-    case ObjectKind::kPushLock: return "push lock";
-    case ObjectKind::kRundown: return "rundown reference";
-    case ObjectKind::kNotificationEvent: return "notification event";
-    case ObjectKind::kSynchronizationEvent: return "synchronization event";
-    case ObjectKind::kMutex: return "mutex";
-    case ObjectKind::kSemaphore: return "semaphore";
+    case ObjectKind::kNone:
+      return "object";
+    case ObjectKind::kSpinLock:
+      return "spin lock";
+    case ObjectKind::kReaderWriterSpinLock:
+      return "reader/writer spin lock";
+    case ObjectKind::kFastMutex:
+      return "fast mutex";
+    case ObjectKind::kPushLock:
+      return "push lock";
+    case ObjectKind::kRundown:
+      return "rundown reference";
+    case ObjectKind::kNotificationEvent:
+      return "notification event";
+    case ObjectKind::kSynchronizationEvent:
+      return "synchronization event";
+    case ObjectKind::kMutex:
+      return "mutex";
+    case ObjectKind::kSemaphore:
+      return "semaphore";
     case ObjectKind::kNotificationTimer:
-    case ObjectKind::kSynchronizationTimer: return "timer";
-    case ObjectKind::kThread: return "thread";
-    case ObjectKind::kDpc: return "DPC";
-    case ObjectKind::kWorkItem: return "work item";
-    case ObjectKind::kIoWorkItem: return "I/O work item";
-    case ObjectKind::kLookasideList: return "lookaside list";
-    case ObjectKind::kDevice: return "device object";
-    case ObjectKind::kSymbolicLink: return "symbolic link";
-    case ObjectKind::kThreadHandle: return "thread handle";
-    case ObjectKind::kExTimer: return "timer object";
-    case ObjectKind::kCacheAwareRundown: return "cache-aware rundown reference";
-    case ObjectKind::kRegistrarWait: return "registrar";
-    case ObjectKind::kRegistrationData: return "registered data";
+    case ObjectKind::kSynchronizationTimer:
+      return "timer";
+    case ObjectKind::kThread:
+      return "thread";
+    case ObjectKind::kDpc:
+      return "DPC";
+    case ObjectKind::kWorkItem:
+      return "work item";
+    case ObjectKind::kIoWorkItem:
+      return "I/O work item";
+    case ObjectKind::kLookasideList:
+      return "lookaside list";
+    case ObjectKind::kDevice:
+      return "device object";
+    case ObjectKind::kSymbolicLink:
+      return "symbolic link";
+    case ObjectKind::kThreadHandle:
+      return "thread handle";
+    case ObjectKind::kExTimer:
+      return "timer object";
+    case ObjectKind::kCacheAwareRundown:
+      return "cache-aware rundown reference";
+    case ObjectKind::kRegistrarWait:
+      return "registrar";
+    case ObjectKind::kRegistrationData:
+      return "registered data";
   }
   return "object";
 }

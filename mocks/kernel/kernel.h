@@ -1,9 +1,10 @@
 // kernel.h - the simulated kernel of one execution: objects, pool, waits, deferred work, and who is in which module.
 //
-// Entry points (KeSetEvent, ExAllocatePool2, ...) are C functions with the documented prototypes, one file per group. Each
-// of them: checks IRQL (check_irql), checks its pointers (probe, find), is a scheduling point (point), takes effect, and
-// writes one event (called). A broken protocol is written as a kBreach event (breach); the rules decide what it means.
-// With rules attached breach() does not return; without them (unit tests) the routine goes on as harmlessly as it can.
+// Entry points (KeSetEvent, ExAllocatePool2, ...) are C functions with the documented prototypes, one file per group.
+// Each of them: checks IRQL (check_irql), checks its pointers (probe, find), is a scheduling point (point), takes
+// effect, and writes one event (called). A broken protocol is written as a kBreach event (breach); the rules decide
+// what it means. With rules attached breach() does not return; without them (unit tests) the routine goes on as
+// harmlessly as it can.
 //
 // Thread safety: none; one execution, one OS thread. Nothing is allocated during an execution.
 #pragma once
@@ -32,8 +33,8 @@ using trace::Outcome;
 struct Work {
   ObjectNumber object = 0;  // its record; 0: none, or it was taken back
   ObjectKind kind = ObjectKind::kNone;
-  ModuleNumber module = 0;  // whose routine it is
-  bool entered = false;     // the routine has been called
+  ModuleNumber module = 0;   // whose routine it is
+  bool entered = false;      // the routine has been called
   std::uint64_t number = 0;  // counts all work up, in the order of queueing
   void* address = nullptr;   // the structure, as the routine gets it
   void* routine = nullptr;
@@ -44,15 +45,15 @@ struct Work {
 
 // What the kernel knows of a simulated thread beyond the scheduler's record.
 struct ThreadState {
-  ModuleNumber module = 0;        // whose code runs, 0 for the environment's
-  std::uint16_t depth = 0;        // module frames (entries that have not returned) on the stack
+  ModuleNumber module = 0;  // whose code runs, 0 for the environment's
+  std::uint16_t depth = 0;  // module frames (entries that have not returned) on the stack
   std::uint16_t locks_held = 0;
   SharedHolds shared;  // those of them that are held for shared access
   std::uint16_t critical_regions = 0;
   std::uint16_t guarded_regions = 0;
-  ObjectNumber object = 0;        // its thread object, if somebody can wait for it
-  std::uint64_t affinity = 0;     // processors that the module confined it to, 0 for any
-  Work work;                      // what the thread was made for
+  ObjectNumber object = 0;     // its thread object, if somebody can wait for it
+  std::uint64_t affinity = 0;  // processors that the module confined it to, 0 for any
+  Work work;                   // what the thread was made for
   // The wait in force.
   std::uint32_t first_wait_block = kNoWaitBlock;
   bool waits_for_all = false;
@@ -64,33 +65,33 @@ struct ThreadState {
 struct WaitBlock {
   ObjectNumber object = 0;
   ThreadNumber thread = 0;
-  std::uint16_t key = 0;  // index in the wait's array of objects
-  std::uint32_t next = kNoWaitBlock;       // in the object's queue
+  std::uint16_t key = 0;              // index in the wait's array of objects
+  std::uint32_t next = kNoWaitBlock;  // in the object's queue
   std::uint32_t previous = kNoWaitBlock;
   std::uint32_t next_of_thread = kNoWaitBlock;
 };
 
 // A module under test as far as the kernel has to know it.
 struct ModuleState {
-  std::uint32_t inside = 0;          // module frames on all stacks
-  std::uint32_t image_holders = 0;   // queued or running IoQueueWorkItem routines: they hold the device, so the image
+  std::uint32_t inside = 0;         // module frames on all stacks
+  std::uint32_t image_holders = 0;  // queued or running IoQueueWorkItem routines: they hold the device, so the image
   bool loaded = false;
-  bool unloading = false;            // DriverUnload has returned; waits for image_holders
+  bool unloading = false;  // DriverUnload has returned; waits for image_holders
   ThreadNumber unload_waiter = 0;
 };
 
 // What single groups of routines keep for one execution.
 struct GroupState {
   static constexpr std::size_t kProcessors = 64;  // one group
-  std::uint64_t work_queued = 0;  // Work::number of the latest
-  ObjectNumber work_done = 0;     // the record that flushes wait for (deferred_work.cpp)
-  std::uint64_t time_asked = 0;   // the answer of the latest questions for the time, and how many had it
+  std::uint64_t work_queued = 0;                  // Work::number of the latest
+  ObjectNumber work_done = 0;                     // the record that flushes wait for (deferred_work.cpp)
+  std::uint64_t time_asked = 0;  // the answer of the latest questions for the time, and how many had it
   std::uint32_t time_questions = 0;
   std::array<ThreadNumber, kProcessors> processors{};  // who was told to be on it last
 };
 
 struct Options {
-  bool faults = false;             // routines that can fail do so when a decision says so
+  bool faults = false;  // routines that can fail do so when a decision says so
 };
 
 class Kernel {
@@ -166,9 +167,7 @@ class Kernel {
   bool probing() const { return probing_; }
 
   // The number by which events name a value the module chose.
-  std::uint32_t number_of_value(const void* value) {
-    return values_.number(reinterpret_cast<std::uint64_t>(value));
-  }
+  std::uint32_t number_of_value(const void* value) { return values_.number(reinterpret_cast<std::uint64_t>(value)); }
 
   // --- Objects in the module's memory -----------------------------------------------------------------------------
 
@@ -206,8 +205,8 @@ class Kernel {
 
   // --- Waits (wait.cpp) ---------------------------------------------------------------------------------------------
 
-  // Waits for one (all = false) or all of `waited`. `timeout`: nullptr for ever, else 100 ns units, negative = relative.
-  // Returns an NTSTATUS: STATUS_WAIT_0 + index, or STATUS_TIMEOUT. Writes the call's events.
+  // Waits for one (all = false) or all of `waited`. `timeout`: nullptr for ever, else 100 ns units, negative =
+  // relative. Returns an NTSTATUS: STATUS_WAIT_0 + index, or STATUS_TIMEOUT. Writes the call's events.
   std::int32_t wait(Routine routine, std::span<const ObjectNumber> waited, bool all, const std::int64_t* timeout);
   // The object has become signalled: satisfies waits in order of arrival, as far as the signal lasts.
   void signalled(ObjectNumber object);

@@ -1,4 +1,5 @@
-// object.h - the simulated kernel's record of each object that lives in the module's memory (locks, events, timers, ...).
+// object.h - the simulated kernel's record of each object that lives in the module's memory (locks, events, timers,
+// ...).
 //
 // The module's structure holds only the record's number; a record knows its structure's address. Number and address
 // must agree, so memory that was never initialised, was overwritten or was copied elsewhere is recognised in O(1).
@@ -75,13 +76,13 @@ inline constexpr std::uint8_t kExTimerDeleted = 2;       // waits for its last c
 struct alignas(128) Object {  // a power of two in size: number and record convert into each other by a shift
   const void* address = nullptr;
   ObjectKind kind = ObjectKind::kNone;
-  ModuleNumber module = 0;     // who initialised it
-  std::uint8_t flags = 0;      // the kind's own
-  bool queued = false;         // timers, DPCs, work items: waiting to run
-  ThreadNumber owner = 0;      // locks: the holder, 0 for none
-  std::uint16_t readers = 0;   // shared holders
-  std::int32_t signal = 0;     // dispatcher objects: > 0 is signalled; semaphores, mutexes: count
-  std::int32_t count = 0;      // recursion, references, rundown holders; semaphore limit
+  ModuleNumber module = 0;                    // who initialised it
+  std::uint8_t flags = 0;                     // the kind's own
+  bool queued = false;                        // timers, DPCs, work items: waiting to run
+  ThreadNumber owner = 0;                     // locks: the holder, 0 for none
+  std::uint16_t readers = 0;                  // shared holders
+  std::int32_t signal = 0;                    // dispatcher objects: > 0 is signalled; semaphores, mutexes: count
+  std::int32_t count = 0;                     // recursion, references, rundown holders; semaphore limit
   std::uint32_t first_waiter = kNoWaitBlock;  // wait blocks, in order of arrival
   std::uint32_t last_waiter = kNoWaitBlock;
   ObjectNumber next_in_block = 0;  // the next record in the same pool block
@@ -100,7 +101,10 @@ class ObjectTable {
  public:
   static constexpr ObjectNumber kMaximum = 1U << 17;
 
-  ObjectTable() { objects_.reserve(kMaximum); reset(); }
+  ObjectTable() {
+    objects_.reserve(kMaximum);
+    reset();
+  }
 
   void reset() {
     objects_.clear();
@@ -125,9 +129,7 @@ class ObjectTable {
     Object& object = objects_[number];
     return object.address == address && object.kind != ObjectKind::kNone ? &object : nullptr;
   }
-  ObjectNumber number_of(const Object& object) const {
-    return static_cast<ObjectNumber>(&object - objects_.data());
-  }
+  ObjectNumber number_of(const Object& object) const { return static_cast<ObjectNumber>(&object - objects_.data()); }
   // One more than the highest number in use.
   ObjectNumber limit() const { return static_cast<ObjectNumber>(objects_.size()); }
 

@@ -59,8 +59,8 @@ void Pool::reset() {
   blocks_.clear();
 }
 
-std::uint32_t Pool::allocate(std::size_t bytes, std::uint32_t tag, PoolType type, bool zero,
-                             trace::ModuleNumber module, std::uint64_t event) {
+std::uint32_t Pool::allocate(std::size_t bytes, std::uint32_t tag, PoolType type, bool zero, trace::ModuleNumber module,
+                             std::uint64_t event) {
   const std::size_t body = round_up(std::max<std::size_t>(bytes, 1), kGranule);
   if (bytes > kArenaBytes || used_ + kRedZone + body + kRedZone > kArenaBytes) {
     return 0;

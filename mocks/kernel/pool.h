@@ -1,8 +1,8 @@
 // pool.h - the pool: an arena of our own at a fixed address, with a ledger of every block.
 //
-// Blocks are never reused within an execution and lie at the same addresses in every build, so that a reproducer means the
-// same everywhere. Each has red zones before and behind it; a shadow byte per 16 bytes says what may be touched, and
-// AddressSanitizer's own shadow is kept in step. Contents: zero, or kUninitialized where the routine promises
+// Blocks are never reused within an execution and lie at the same addresses in every build, so that a reproducer means
+// the same everywhere. Each has red zones before and behind it; a shadow byte per 16 bytes says what may be touched,
+// and AddressSanitizer's own shadow is kept in step. Contents: zero, or kUninitialized where the routine promises
 // nothing; kFreed after the free.
 // Thread safety: none. Memory is taken once, at construction.
 #pragma once
@@ -24,10 +24,10 @@ struct Block {
   std::uint32_t tag = 0;
   PoolType type = PoolType::kNonPaged;
   bool live = false;
-  trace::ModuleNumber module = 0;   // on whose behalf it was allocated
+  trace::ModuleNumber module = 0;        // on whose behalf it was allocated
   trace::ObjectNumber first_object = 0;  // kernel objects inside: chain through Object::next_in_block
-  std::uint64_t allocated_at = 0;   // event number
-  std::uint64_t freed_at = 0;       // event number; 0 while live
+  std::uint64_t allocated_at = 0;        // event number
+  std::uint64_t freed_at = 0;            // event number; 0 while live
 };
 
 class Pool {

@@ -85,7 +85,7 @@ TEST_F(ThreadTest, WaitingForAnObjectThatIsGoneIsABreach) {
     });
     found.insert(outcomes());
   }
-  EXPECT_EQ(found, (std::set<std::vector<Outcome>>{{}, {Outcome::kFreedAccess}}));
+  EXPECT_EQ(found, (std::set<std::vector<Outcome>>{{}, {Outcome::kFreedAccess}, {Outcome::kFreedObject}}));
 }
 
 TEST_F(ThreadTest, HandlesAreNoPointersAndGoStale) {

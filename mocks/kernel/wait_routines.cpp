@@ -44,8 +44,7 @@ NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON, KPROCESSOR_MODE, BOOL
   kernel.check_irql(kRoutine);
   const std::array<ObjectNumber, 1> waited = {dispatcher_object(kernel, kRoutine, Object)};
   std::int64_t storage = 0;
-  return waited[0] == 0 ? kStatusInvalidParameter
-                        : kernel.wait(kRoutine, waited, false, timeout_of(Timeout, storage));
+  return waited[0] == 0 ? kStatusInvalidParameter : kernel.wait(kRoutine, waited, false, timeout_of(Timeout, storage));
 }
 
 NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType, KWAIT_REASON, KPROCESSOR_MODE,

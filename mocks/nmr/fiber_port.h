@@ -33,7 +33,8 @@ class FiberPort {
     }
   }
 
-  // Notes that `data` is in use until release(): freeing the pool block around it is a breach. 0 for what lies elsewhere.
+  // Notes that `data` is in use until release(): freeing the pool block around it is a breach. 0 for what lies
+  // elsewhere.
   ObjectNumber hold(const void* data) {
     if (!kernel::Pool::contains(data)) {
       return 0;

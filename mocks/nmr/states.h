@@ -1,7 +1,7 @@
 // states.h - the states of registrations, bindings and detaches, and what one step may turn into what.
 //
-// Source: the life cycle that the NMR pages describe (network-module-attachment, network-module-detachment); the names are
-// those of contract sections 3.2 and 3.3. The values appear in events and so in the trace hash: append only.
+// Source: the life cycle that the NMR pages describe (network-module-attachment, network-module-detachment); the names
+// are those of contract sections 3.2 and 3.3. The values appear in events and so in the trace hash: append only.
 #pragma once
 
 #include <array>
@@ -42,7 +42,7 @@ enum class DetachProgress : std::uint8_t {
   kCallingCompleted,  // still running, and the detach has been completed meanwhile
   kPending,           // it returned STATUS_PENDING
   kDone,
-  kCompletedEarly,    // completed before the callback was entered (world early_complete=remember)
+  kCompletedEarly,  // completed before the callback was entered (world early_complete=remember)
 };
 
 // The six callbacks.
@@ -57,13 +57,13 @@ enum class Callback : std::uint8_t {
 
 // What a handle that was given to a call turned out to be.
 enum class HandleState : std::uint8_t {
-  kValid,      // live, of the right kind, of the calling module, in a state that allows the call
+  kValid,  // live, of the right kind, of the calling module, in a state that allows the call
   kNull,
-  kUnknown,    // never a handle of this registrar
-  kWrongKind,  // of the other role, or a binding handle where a registration handle is due, or the reverse
-  kForeign,    // another module's
-  kStale,      // dead: its registration was closed, its binding is gone
-  kWrongState, // live, but the call is not allowed now
+  kUnknown,     // never a handle of this registrar
+  kWrongKind,   // of the other role, or a binding handle where a registration handle is due, or the reverse
+  kForeign,     // another module's
+  kStale,       // dead: its registration was closed, its binding is gone
+  kWrongState,  // live, but the call is not allowed now
 };
 
 // --- What may follow what ---------------------------------------------------------------------------------------
@@ -83,9 +83,10 @@ inline constexpr std::array<std::array<bool, kRegistrationStates>, kRegistration
 inline constexpr std::size_t kBindingStates = 8;
 inline constexpr std::array<std::array<bool, kBindingStates>, kBindingStates> kBindingMoves = {{
     // offered negotiating accepted attached detaching detached cleaning gone
-    {false, true, false, false, false, false, false, true},    // offered: gone when declined
-    {true, false, true, false, false, false, false, false},    // negotiating: offered when the provider declined
-    {false, false, false, true, true, false, false, false},    // accepted: detaching at once when marked late, or refused late
+    {false, true, false, false, false, false, false, true},  // offered: gone when declined
+    {true, false, true, false, false, false, false, false},  // negotiating: offered when the provider declined
+    {false, false, false, true, true, false, false,
+     false},  // accepted: detaching at once when marked late, or refused late
     {false, false, false, false, true, false, false, false},   // attached
     {false, false, false, false, false, true, false, false},   // detaching
     {false, false, false, false, false, false, true, false},   // detached

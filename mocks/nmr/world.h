@@ -1,8 +1,8 @@
 // world.h - the points on which NMR's documentation is silent, each as a named switch with named variants.
 //
-// A world is one choice for every switch. `windows` is the most faithful reading; `any` lets each execution draw among the
-// lawful variants; variants that are unproven or deliberately hostile exist by name only. A module has to be right in
-// every world that `any` draws. Numbers A1.. are those of the contract's list of silent points.
+// A world is one choice for every switch. `windows` is the most faithful reading; `any` lets each execution draw among
+// the lawful variants; variants that are unproven or deliberately hostile exist by name only. A module has to be right
+// in every world that `any` draws. Numbers A1.. are those of the contract's list of silent points.
 #pragma once
 
 #include <array>
@@ -74,7 +74,8 @@ struct Switch {
 
 std::span<const Switch> switches();
 
-// Replaces one switch of `world` as "name=variant" says. Returns what is wrong with the text, nothing if it was applied.
+// Replaces one switch of `world` as "name=variant" says. Returns what is wrong with the text, nothing if it was
+// applied.
 std::optional<std::string> apply(World& world, std::string_view assignment);
 
 // "name=variant ..." for each switch that differs from the windows world; "windows" if none does.

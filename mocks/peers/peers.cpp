@@ -23,9 +23,7 @@ void Peers::reset(std::span<const NpiUse> uses) {
   }
 }
 
-bool Peers::chance(std::uint32_t one_in) {
-  return kernel_.scheduler().choose(one_in, ChoiceKind::kPeer) == one_in - 1;
-}
+bool Peers::chance(std::uint32_t one_in) { return kernel_.scheduler().choose(one_in, ChoiceKind::kPeer) == one_in - 1; }
 
 void Peers::add_peer(const NpiUse& use) {
   Peer& peer = peers_.add();
@@ -96,9 +94,14 @@ void Peers::live(Peer& peer) {
       register_peer(peer);
     }
     switch (peer.behaviour.departure) {
-      case Behaviour::Departure::kAfterModule: await_release(); break;
-      case Behaviour::Departure::kAtOnce: break;
-      case Behaviour::Departure::kWhenIdle: kernel_.scheduler().wait_until_idle(); break;
+      case Behaviour::Departure::kAfterModule:
+        await_release();
+        break;
+      case Behaviour::Departure::kAtOnce:
+        break;
+      case Behaviour::Departure::kWhenIdle:
+        kernel_.scheduler().wait_until_idle();
+        break;
     }
     deregister_peer(peer);
   }
@@ -140,8 +143,8 @@ Status Peers::attach_as_client(void* handle, void* context, const void*) {
                                                        &provider_dispatch);
 }
 
-Status Peers::attach_as_provider(void* handle, void* context, const void*, void*, const void*,
-                                 void** provider_context, const void** provider_dispatch) {
+Status Peers::attach_as_provider(void* handle, void* context, const void*, void*, const void*, void** provider_context,
+                                 const void** provider_dispatch) {
   Peer& peer = *static_cast<Peer*>(context);
   if (peer.behaviour.answer == Behaviour::Answer::kDecline) {
     return kernel::kStatusNoInterface;
@@ -157,8 +160,11 @@ Status Peers::detach(void* context) {
   Binding& binding = *static_cast<Binding*>(context);
   Peers& owner = *binding.peer->owner;
   switch (binding.peer->behaviour.detach) {
-    case Behaviour::Detach::kSucceed: return kernel::kStatusSuccess;
-    case Behaviour::Detach::kCompleteInside: complete(binding); break;
+    case Behaviour::Detach::kSucceed:
+      return kernel::kStatusSuccess;
+    case Behaviour::Detach::kCompleteInside:
+      complete(binding);
+      break;
     case Behaviour::Detach::kCompleteFromThread:
       owner.kernel_.spawn(schedule::ThreadRole::kPeer, &Peers::complete_thread, &binding, kernel::kPassiveLevel);
       break;

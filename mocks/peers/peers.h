@@ -1,10 +1,10 @@
 // peers.h - the modules at the other end of each binding: made by themselves for whatever the module registers.
 //
-// For each NPI of the modules under test there is at least one peer of the opposite role, seldom several. What each does is decided
-// when the execution begins, among all that the contract allows a module to do: come before or after, decline, pend its
-// detach and complete it inside the callback, from a thread of its own or from a DPC, leave first, at either IRQL,
-// come back. Peers keep every rule; without knowledge of an NPI a provider peer's table holds stubs that return
-// STATUS_SUCCESS, and a client peer calls nothing.
+// For each NPI of the modules under test there is at least one peer of the opposite role, seldom several. What each
+// does is decided when the execution begins, among all that the contract allows a module to do: come before or after,
+// decline, pend its detach and complete it inside the callback, from a thread of its own or from a DPC, leave first, at
+// either IRQL, come back. Peers keep every rule; without knowledge of an NPI a provider peer's table holds stubs that
+// return STATUS_SUCCESS, and a client peer calls nothing.
 #pragma once
 
 #include <array>

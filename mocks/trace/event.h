@@ -26,16 +26,16 @@ enum class EventKind : std::uint8_t {
   kTimePasses,   // the clock moved on; a: virtual time in 100 ns units
 
   // Kernel routines. One event a call, written when the call takes effect.
-  kCall,       // routine; object: what it was called on; status: its result; a, b: routine's own
-  kReturn,     // a call that had blocked returns; routine, object, status
-  kAllocate,   // routine; object: pool block (0 when it failed); a: bytes; b: tag
-  kFree,       // routine; object: pool block; b: tag
-  kBreach,     // a routine found its protocol broken: outcome says how; routine, object
+  kCall,      // routine; object: what it was called on; status: its result; a, b: routine's own
+  kReturn,    // a call that had blocked returns; routine, object, status
+  kAllocate,  // routine; object: pool block (0 when it failed); a: bytes; b: tag
+  kFree,      // routine; object: pool block; b: tag
+  kBreach,  // a routine found its protocol broken: outcome says how; routine, object; a: pool block, where there is one
   kBadAccess,  // the module touched memory that it may not: outcome; object: pool block or 0; a: bytes; b: 1 = write
   kBugCheck,   // a: bug check code; b: the first parameter's number
 
   // Work that runs later: timers, DPCs, work items, threads of the module.
-  kWorkQueued,     // object: the DPC, work item or thread object; module: whose routine it is
+  kWorkQueued,     // object: the DPC, work item or thread object; a: its ObjectKind; module: whose routine it is
   kWorkStarted,    // the routine is entered
   kWorkEnded,      // the routine has returned
   kWorkCancelled,  // taken back before it started
@@ -70,8 +70,6 @@ enum class EventKind : std::uint8_t {
   kEnd,        // every thread has ended
 
   kLeftOver,  // after the image went: a kernel resource of the module still exists; object, a: kernel::ObjectKind
-  kSettled,   // an environment thread saw everything else come to rest
-  kCallbackReturned,  // a non-NMR callback of the module returned: a: IRQL at entry; b: locks held at entry
   kCount
 };
 
