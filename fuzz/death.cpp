@@ -1,11 +1,13 @@
 #include "fuzz/death.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -61,13 +63,32 @@ std::optional<CodePlace> place_of(std::uintptr_t address) {
   return std::nullopt;
 }
 
+bool in_program(std::uintptr_t address) {
+  return address >= reinterpret_cast<std::uintptr_t>(&__executable_start) &&
+         address < reinterpret_cast<std::uintptr_t>(&etext);
+}
+
+#if __has_feature(address_sanitizer)
+// The sanitizer's routines are linked into this program: what a module calls memset is one of them. They and our own
+// local functions are told by having no exported name of ours; a module can only call what has one.
+bool is_known_as_ours(std::uintptr_t address) {
+  Dl_info info = {};
+  if (dladdr(reinterpret_cast<const void*>(address), &info) == 0 || info.dli_sname == nullptr) {
+    return false;
+  }
+  const std::string_view name = info.dli_sname;
+  return name.find("asan_") == std::string_view::npos && name.find("interceptor_") == std::string_view::npos &&
+         name.find("__sanitizer") == std::string_view::npos;
+}
+#else
+bool is_known_as_ours(std::uintptr_t) { return true; }
+#endif
+
 Owner owner_of(std::uintptr_t address) {
   if (place_of(address)) {
     return Owner::kModule;
   }
-  const bool ours = address >= reinterpret_cast<std::uintptr_t>(&__executable_start) &&
-                    address < reinterpret_cast<std::uintptr_t>(&etext);
-  return ours ? Owner::kOurs : Owner::kNobody;
+  return in_program(address) && is_known_as_ours(address) ? Owner::kOurs : Owner::kNobody;
 }
 
 // Walks the stack; returns who owns the innermost code that is somebody's, and keeps the module's places.
@@ -77,7 +98,7 @@ class Walk {
     visit(registers.pc + 1);  // as if it were a return address
     std::uintptr_t value = 0;
     // A leaf without a frame of its own (a library's routine, or a jump astray) was called from here.
-    if (owner_of(registers.pc) == Owner::kNobody && peek(registers.sp, value)) {
+    if (!in_program(registers.pc) && !place_of(registers.pc) && peek(registers.sp, value)) {
       visit(value);
     }
     std::uintptr_t frame = registers.fp;
@@ -107,7 +128,7 @@ class Walk {
     if (const auto place = place_of(return_address - 1); place && death.place_count < death.places.size()) {
       death.places[death.place_count++] = {place->image, place->offset + 1};
     }
-    if (owner == Owner::kOurs && death.own_count < death.own.size()) {
+    if (in_program(return_address - 1) && death.own_count < death.own.size()) {
       death.own[death.own_count++] = return_address - 1 - reinterpret_cast<std::uintptr_t>(&__executable_start);
     }
   }
