@@ -154,6 +154,7 @@ class CommandLine {
 
   std::vector<std::string> command_names() const {
     std::vector<std::string> names;
+    names.reserve(actions_.size());
     for (const auto& [name, action] : actions_) {
       names.push_back(name);
     }
@@ -284,6 +285,7 @@ void CommandLine::add_hunt() {
 
 int CommandLine::hunt() {
   std::vector<std::string> options;
+  options.reserve(include_folders_.size() + definitions_.size());
   for (const std::string& folder : include_folders_) {
     options.push_back("-I" + folder);
   }

@@ -14,6 +14,7 @@ namespace {
 
 std::string expected_text(const CorpusModule& module) {
   std::vector<std::string> names;
+  names.reserve(module.expected.size());
   for (const contract::FindingKind kind : module.expected) {
     names.emplace_back(contract::name_of(kind));
   }

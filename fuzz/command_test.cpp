@@ -289,6 +289,24 @@ TEST_F(Command, DeathsOfTheWorkerAreFindings) {
   }
 }
 
+// A defect that only AddressSanitizer sees, and nothing else in its way.
+TEST_F(Command, AnotherBuildSaysThatItCannotSeeTheFinding) {
+  if (!fs::exists(std::string(kProgram) + "-asan")) {
+    GTEST_SKIP() << "no AddressSanitizer variant in this build tree";
+  }
+  write("m.c", std::string(kPreamble) +
+                   "static void Fill(char *to, SIZE_T n) { RtlFillMemory(to, n, 1); }\n"
+                   "NTSTATUS DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p) {\n"
+                   "  char b[32];\n  Fill(b, 33 + (p->Length & 1));\n  return b[3] == 1 ? STATUS_SUCCESS : 1;\n}\n");
+  const Said found = run("hunt m.c --build asan --time 20s --out out");
+  EXPECT_EQ(found.status, 1) << found.err;
+  EXPECT_NE(found.out.find("buffer-overflow: "), std::string::npos) << found.out;
+  const Said replayed = run("replay " + reproducer() + " --build all");
+  EXPECT_EQ(replayed.status, 1);
+  EXPECT_NE(replayed.out.find("plain: reached, not observable in this build"), std::string::npos) << replayed.out;
+  EXPECT_NE(replayed.out.find("asan: reproduced 1 of 1"), std::string::npos) << replayed.out;
+}
+
 TEST_F(Command, ListAndRulesInJson) {
   const Json list = Json::parse(run("list --json").out, nullptr, false);
   ASSERT_TRUE(list["modules"].is_array());

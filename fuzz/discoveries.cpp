@@ -75,6 +75,7 @@ std::string Discoveries::add(const Found& found) {
 
 std::vector<Discovery> Discoveries::take() {
   std::vector<Discovery> all;
+  all.reserve(by_signature_.size());
   for (auto& [signature, discovery] : by_signature_) {
     all.push_back(std::move(discovery));
   }

@@ -161,6 +161,7 @@ class Resolver {
 
 std::vector<std::string> ModuleSet::names() const {
   std::vector<std::string> names;
+  names.reserve(modules.size());
   for (const ModuleUnderTest& module : modules) {
     names.push_back(module.reference.name);
   }
@@ -169,6 +170,7 @@ std::vector<std::string> ModuleSet::names() const {
 
 std::string ModuleSet::short_name() const {
   std::vector<std::string> names;
+  names.reserve(modules.size());
   for (const ModuleUnderTest& module : modules) {
     names.push_back(module.name);
   }
@@ -177,6 +179,7 @@ std::string ModuleSet::short_name() const {
 
 std::vector<std::string> ModuleSet::images(module::Variant variant) const {
   std::vector<std::string> paths;
+  paths.reserve(modules.size());
   for (const ModuleUnderTest& module : modules) {
     paths.push_back(module.shared_object(variant));
   }

@@ -126,18 +126,17 @@ Judged judge(const Reproducer& reproducer, const Replayed& replayed, module::Var
   if (same_finding && replayed.hash == reproducer.trace_hash) {
     return {Verdict::kReproduced, ""};
   }
+  const bool same_events = replayed.hash_at_events == reproducer.trace_hash;
+  // Not seen where it happened; whatever came of it later is a consequence.
+  if (same_events && build != reproducer.build) {
+    return {Verdict::kReached, ""};
+  }
   const std::string text = how_it_differs(reproducer, replayed);
   if (same_finding && !same_source) {
     return {Verdict::kMoved, text};
   }
-  if (replayed.kind.empty()) {
-    const bool same_events = replayed.hash_at_events == reproducer.trace_hash;
-    if (same_events && build != reproducer.build) {
-      return {Verdict::kReached, ""};
-    }
-    if (same_events || !same_source) {
-      return {Verdict::kGone, ""};
-    }
+  if (replayed.kind.empty() && (same_events || !same_source)) {
+    return {Verdict::kGone, ""};
   }
   return {Verdict::kDiverged, text};
 }

@@ -14,7 +14,7 @@ namespace nmrfuzz::fuzz {
 enum class Verdict : std::uint8_t {
   kReproduced,  // the same finding after the same events
   kMoved,       // the same finding after other events, in sources that have changed since
-  kReached,     // the same events without a finding, in a build other than the recorded one: it cannot see the finding
+  kReached,     // the same events without that finding, in another build than the recorded one: it cannot see it
   kGone,        // no finding, and either the same events or changed sources
   kDiverged,    // other events or another finding
 };

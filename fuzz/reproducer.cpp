@@ -152,6 +152,7 @@ class Parser {
     const auto parsed = contract::kind_of_name(value_);
     if (!parsed || *parsed == contract::FindingKind::kHarnessFault) {
       std::vector<std::string> names;
+      names.reserve(contract::kFindingKinds);
       for (std::size_t i = 0; i < contract::kFindingKinds; ++i) {
         names.emplace_back(contract::name_of(static_cast<contract::FindingKind>(i)));
       }

@@ -145,6 +145,7 @@ int Worker::run() {
     return kClean;
   }
   std::vector<module::Image*> images;
+  images.reserve(images_.size());
   for (const auto& image : images_) {
     images.push_back(image.get());
   }

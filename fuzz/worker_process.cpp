@@ -122,6 +122,7 @@ void WorkerProcess::become_worker(const std::vector<std::string>& arguments, pid
   setenv("ASAN_OPTIONS", "detect_leaks=0:allocator_may_return_null=1:handle_abort=0:exitcode=87", 1);
   setenv("TSAN_OPTIONS", "handle_segv=0:report_signal_unsafe=0:atexit_sleep_ms=0:halt_on_error=1", 1);
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) {
     pointers.push_back(const_cast<char*>(argument.c_str()));
   }

@@ -28,6 +28,7 @@ class SeedScenario final : public schedule::Strategy {
  public:
   std::string_view name() const override { return "seed-scenario"; }
   void begin(std::uint64_t seed) override { random_ = schedule::RandomBits(seed); }
+  schedule::RandomBits* uniform_bits() override { return &random_; }
   schedule::ThreadNumber pick(const schedule::Choices& choices) override {
     return choices.runnable[random_.below(static_cast<std::uint32_t>(choices.runnable.size()))];
   }

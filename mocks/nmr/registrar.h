@@ -69,8 +69,8 @@ class Registrar {
   // Holds the port's lock for a scope.
   class Locked {
    public:
-    explicit Locked(Registrar& registrar) : port_(registrar.port_) { port_.lock(); }
-    ~Locked() { port_.unlock(); }
+    [[gnu::always_inline]] explicit Locked(Registrar& registrar) : port_(registrar.port_) { port_.lock(); }
+    [[gnu::always_inline]] ~Locked() { port_.unlock(); }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
