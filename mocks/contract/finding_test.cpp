@@ -10,6 +10,7 @@ namespace {
 
 std::vector<FindingKind> all_kinds() {
   std::vector<FindingKind> kinds;
+  kinds.reserve(kFindingKinds);
   for (std::size_t i = 0; i < kFindingKinds; ++i) {
     kinds.push_back(static_cast<FindingKind>(i));
   }

@@ -62,6 +62,7 @@ class KernelFixture : public ::testing::Test, private trace::Observer {
   const std::vector<trace::Event>& breaches() const { return breaches_; }
   std::vector<Outcome> outcomes() const {
     std::vector<Outcome> result;
+    result.reserve(breaches_.size());
     for (const trace::Event& breach : breaches_) {
       result.push_back(breach.outcome);
     }
