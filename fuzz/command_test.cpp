@@ -273,7 +273,8 @@ TEST_F(Command, DeathsOfTheWorkerAreFindings) {
       {"((VOID (*)(VOID))(ULONG_PTR)(p->Length * 0))(); return 0;", "null-dereference", "called in DriverEntry"},
       {"return *(volatile int *)0x123456789000;", "wild-access", "read in DriverEntry"},
       {"volatile int zero = 0; return 5 / zero;", "undefined-behavior", "division"},
-      {"for (;;) { __asm__ volatile(\"\"); }", "livelock", "loop"}};
+      {"for (;;) { __asm__ volatile(\"\"); }", "livelock", "loop"},
+      {"volatile int go = 1; while (go) { } return 0;", "livelock", "loop"}};  // interrupted in our access callback
   for (const Deadly& each : cases) {
     fs::remove_all(folder_ / "out");
     write("m.c",

@@ -101,6 +101,14 @@ class Walk {
     if (!in_program(registers.pc) && !place_of(registers.pc) && peek(registers.sp, value)) {
       visit(value);
     }
+    // An access callback of ours that has not made its frame yet: the module that called it is not in the chain below.
+    constexpr std::uintptr_t kWordsBeforeFrame = 3;
+    for (std::uintptr_t i = 0; in_program(registers.pc) && i < kWordsBeforeFrame; ++i) {
+      if (peek(registers.sp + i * sizeof value, value) && place_of(value - 1)) {
+        visit(value);
+        break;
+      }
+    }
     std::uintptr_t frame = registers.fp;
     for (std::size_t i = 0; i < kFramesMaximum && frame % sizeof frame == 0; ++i) {
       std::uintptr_t caller = 0;
