@@ -136,7 +136,7 @@ class ReplayCommand {
     document_.modules = modules.names();
     document_.strategy = "replay";
     document_.seed = reproducer_.seed;
-    document_.world = world_text(reproducer_.conditions);
+    document_.world = nmr::text_of(reproducer_.scenario.scenario.world);
     document_.with_hash = true;
     if (status_ == kFinding) {
       document_.findings.push_back({reproducer_, {}, options_.file, reproducer_.schedule + 1});

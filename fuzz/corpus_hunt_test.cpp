@@ -17,10 +17,9 @@
 #include "contract/rule_table.h"
 #include "fuzz/corpus.h"
 #include "fuzz/engine.h"
-#include "fuzz/strategies.h"
+#include "fuzz/exploration.h"
 #include "module/files.h"
 #include "module/module_fixture.h"
-#include "schedule/replay.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -33,9 +32,6 @@ constexpr std::uint64_t kSchedulesToFind = 10'000;
 constexpr std::uint64_t kSeeds = 3;
 constexpr std::uint64_t kSchedulesToCompare = 500;
 constexpr int kReplays = 20;
-
-// The seed of one schedule; any injective mixture does.
-std::uint64_t seed_of(std::uint64_t seed, std::uint64_t schedule) { return seed * 1'000'003 + schedule; }
 
 // A module with an engine of its own, in the default conditions of a hunt.
 class Hunted {
@@ -57,14 +53,12 @@ class Hunted {
     image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
     images_ = {image_.get()};
     engine_.emplace(*ring_, *log_, images_, Settings{});
-    strategies_.emplace("mix", engine_->estimate());
+    exploration_.emplace(*engine_, "mix");
   }
 
   bool usable() const { return engine_.has_value(); }
   Engine& engine() { return *engine_; }
-  Execution run(std::uint64_t seed, std::uint64_t schedule) {
-    return engine_->run(strategies_->of_schedule(schedule), seed_of(seed, schedule));
-  }
+  Execution run(std::uint64_t seed, std::uint64_t schedule) { return exploration_->run(seed, schedule); }
   std::vector<std::uint16_t> decisions() const { return {log_->view().begin(), log_->view().end()}; }
 
  private:
@@ -73,7 +67,7 @@ class Hunted {
   std::unique_ptr<module::Image> image_;
   std::vector<module::Image*> images_;
   std::optional<Engine> engine_;
-  std::optional<StrategySet> strategies_;
+  std::optional<Exploration> exploration_;
 };
 
 // What a hunt with one seed found.
@@ -186,13 +180,11 @@ TEST_P(PlantedDefect, IsReplayedTheSameWay) {
   ASSERT_TRUE(hunted.usable());
   const auto found = hunt(hunted, 1, kSchedulesToFind);
   ASSERT_TRUE(found);
-  schedule::Replay replay(found->decisions);
   for (int i = 0; i < kReplays; ++i) {
-    const Execution again = hunted.engine().run(replay, 0);
+    const Execution again = hunted.engine().repeat(found->decisions);
     ASSERT_TRUE(again.finding) << "replay " << i;
     EXPECT_EQ(again.finding->kind, found->finding.kind);
     EXPECT_EQ(again.hash, found->hash) << "replay " << i;
-    EXPECT_FALSE(replay.diverged());
     hunted.run(2, static_cast<std::uint64_t>(i));  // something else in between
   }
 }

@@ -24,12 +24,12 @@ Reproducer Discoveries::reproducer_of(const Found& found) const {
   reproducer.signature = found.report.signature;
   reproducer.trace_hash = found.hash;
   reproducer.events = found.events;
-  reproducer.conditions = plan_.conditions;
+  reproducer.step_limit = plan_.conditions.step_limit;
   reproducer.strategy = found.strategy;
   reproducer.seed = plan_.seed;
   reproducer.schedule = found.schedule;
   reproducer.build = plan_.build;
-  reproducer.decisions = found.decisions;
+  take_log(found.decisions, reproducer);
   return reproducer;
 }
 

@@ -1,6 +1,7 @@
 #include "fuzz/engine.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "contract/rules.h"
@@ -15,9 +16,11 @@
 
 namespace nmrfuzz::fuzz {
 
-using schedule::ChoiceKind;
 using schedule::EndReason;
 using trace::EventKind;
+
+static_assert(std::size_t{ScenarioShape::kNpisMaximum} * Scenario::kPeersPerNpi <= peers::Peers::kMaximum);
+static_assert(ScenarioShape::kModulesMaximum <= kernel::Kernel::kModulesMaximum);
 
 // Everything that lives as long as the engine. Also the sink: the first finding of an execution ends it.
 struct Engine::Parts final : contract::FindingSink {
@@ -48,20 +51,23 @@ struct Engine::Parts final : contract::FindingSink {
     scheduler.end(EndReason::kStopped);
   }
 
-  Execution run(schedule::Strategy& strategy, std::uint64_t seed);
-  void prepare(schedule::Strategy& strategy, std::uint64_t seed);
+  Execution run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given);
+  void prepare(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given);
+  void log_scenario();
+  void set_the_scene();
+  Execution repeat(std::span<const std::uint16_t> recorded);
   void learn_npis();
   bool learn_from_registrar();
   std::uint32_t count_registrations() const;
 
-  static void stage(void* parts);
   static void load(void* life);
-  void await_moment_of_unload();
+  void await_moment_of_unload(const ModulePlan& plan);
 
   // One loader thread's argument.
   struct Life {
     Parts* parts = nullptr;
     module::Driver* driver = nullptr;
+    ModulePlan plan;
   };
 
   trace::Recorder recorder;
@@ -77,6 +83,10 @@ struct Engine::Parts final : contract::FindingSink {
   std::vector<peers::NpiUse> uses;    // of the modules under test, learned by the probe
   std::vector<peers::NpiUse> peered;  // those of them that get peers
   Settings settings;
+  ScenarioShape shape;
+  ScenarioLimits limits;
+  Scenario scenario;  // of the execution
+  std::uint32_t scenario_numbers = 0;
   Execution probed;
   std::optional<contract::Finding> finding;
   std::size_t modules_left = 0;
@@ -100,8 +110,8 @@ class InForce {
   nmr::FiberRegistrar* registrar_;
 };
 
-// Everything is decided in here or later, through the scheduler: the world, whether calls fail, what peers do.
-void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed) {
+// Everything is decided in here or later, by the strategy: first what the execution is about.
+void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given) {
   for (module::Image* const image : images) {
     image->reset();
   }
@@ -112,28 +122,46 @@ void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed) {
   }
   strategy.begin(seed);
   scheduler.reset(strategy, settings.step_limit);
-  nmr::World world = settings.world;
-  // Half of the executions of `any` are in the plainest world, so that what needs no oddity is found without one.
-  if (settings.any_world && scheduler.choose(2, ChoiceKind::kWorld) == 1) {
-    world = nmr::draw_world([this](std::uint32_t n) { return scheduler.choose(n, ChoiceKind::kWorld); });
+  if (given != nullptr) {
+    scenario = *given;
+  } else {
+    draw_scenario(strategy, limits, shape, scenario);
   }
+  log_scenario();
+  set_the_scene();
+}
+
+void Engine::Parts::log_scenario() {
+  const std::size_t count = encode_scenario(scenario, shape, decisions.values);
+  if (count > decisions.values.size()) {
+    std::abort();  // a log that could not hold it could not be replayed
+  }
+  scenario_numbers = static_cast<std::uint32_t>(count);
+  decisions.count = scenario_numbers;
+}
+
+void Engine::Parts::set_the_scene() {
   kernel::Options options;
-  options.faults = settings.faults && scheduler.choose(3, ChoiceKind::kFault) == 2;
+  options.faults = scenario.faults.mode == FaultMode::kDrawn;
+  options.failing_calls = {scenario.faults.calls[0], scenario.faults.calls[1]};
   kernel.reset(options);
-  registrar.reset(world);
-  peers.reset(peered);
+  registrar.reset(scenario.world);
+  peers.reset();
+  for (const PeerPlan& peer : scenario.peers) {
+    peers.add(peered[peer.npi - 1], peer.behaviour);
+  }
   lives.clear();
   modules_left = drivers.size();
-  for (const auto& driver : drivers) {
-    driver->reset();
-    lives.push_back({this, driver.get()});
+  for (std::size_t i = 0; i < drivers.size(); ++i) {
+    drivers[i]->reset();
+    lives.push_back({this, drivers[i].get(), scenario.modules[i]});
   }
 }
 
-Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed) {
+Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given) {
   const InForce in_force(kernel, registrar);
-  prepare(strategy, seed);
-  kernel.spawn(schedule::ThreadRole::kLoader, &Parts::stage, this, kernel::kPassiveLevel);
+  prepare(strategy, seed, given);
+  kernel.spawn(schedule::ThreadRole::kLoader, &Parts::load, lives.data(), kernel::kPassiveLevel);
   Execution execution;
   execution.end = scheduler.run();
   if (!finding) {
@@ -143,50 +171,45 @@ Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed) {
   execution.hash = finding ? finding->hash : recorder.hash();
   execution.events = finding ? finding->event_number + 1 : recorder.size();
   execution.steps = scheduler.steps();
-  execution.decisions = decisions.count;
+  execution.decisions = decisions.count - scenario_numbers;
   execution.registrations = count_registrations();
   return execution;
 }
 
-// The first thread: sets the scene, then lets the modules load.
-void Engine::Parts::stage(void* parts) {
-  Parts& self = *static_cast<Parts*>(parts);
-  self.peers.arrive_before();
-  for (Life& life : self.lives) {
-    self.kernel.spawn(schedule::ThreadRole::kLoader, &Parts::load, &life, kernel::kPassiveLevel);
+// A loader thread: one module from DriverEntry to its end. That of the first module is the first thread of all; it sets
+// the scene and lets the others load beside it.
+void Engine::Parts::load(void* argument) {
+  const Life& life = *static_cast<Life*>(argument);
+  Parts& self = *life.parts;
+  const bool first = &life == self.lives.data();
+  if (first) {
+    self.peers.arrive_before();
+    for (Life& other : std::span(self.lives).subspan(1)) {
+      self.kernel.spawn(schedule::ThreadRole::kLoader, &Parts::load, &other, kernel::kPassiveLevel);
+    }
   }
-}
-
-// A loader thread: one module from DriverEntry to its end.
-void Engine::Parts::load(void* life) {
-  Parts& self = *static_cast<Life*>(life)->parts;
-  module::Driver& driver = *static_cast<Life*>(life)->driver;
-  const bool entered = kernel::succeeded(driver.enter());
-  if (driver.number() == 1) {
+  const bool entered = kernel::succeeded(life.driver->enter());
+  if (first) {
     self.peers.arrive_after();
   }
-  if (entered && driver.can_unload()) {
-    self.await_moment_of_unload();
-    driver.unload();
+  if (entered && life.driver->can_unload()) {
+    self.await_moment_of_unload(life.plan);
+    life.driver->unload();
   }
   if (--self.modules_left == 0) {
     self.peers.release();
   }
 }
 
-// Unload comes at once, when everything has come to rest, or somewhere in between.
-void Engine::Parts::await_moment_of_unload() {
-  enum class Moment : std::uint8_t { kAtRest, kAtOnce, kSoon };
-  constexpr std::uint32_t kMoments = 3;
-  constexpr std::uint32_t kSoonMaximum = 32;
-  switch (static_cast<Moment>(scheduler.choose(kMoments, ChoiceKind::kMoment))) {
-    case Moment::kAtRest:
+void Engine::Parts::await_moment_of_unload(const ModulePlan& plan) {
+  switch (plan.moment) {
+    case UnloadMoment::kAtRest:
       scheduler.wait_until_idle();
       break;
-    case Moment::kAtOnce:
+    case UnloadMoment::kAtOnce:
       break;
-    case Moment::kSoon:
-      for (std::uint32_t left = scheduler.choose(kSoonMaximum, ChoiceKind::kMoment); left > 0; --left) {
+    case UnloadMoment::kSoon:
+      for (std::uint8_t left = plan.steps; left > 0; --left) {
         scheduler.yield({});
       }
       break;
@@ -216,28 +239,45 @@ bool Engine::Parts::learn_from_registrar() {
 }
 
 // Runs the execution in which every decision is its first alternative, until it shows no NPI that was not known before:
-// modules may register more once a peer has attached. NPIs that the modules use in both roles need no peers.
+// modules may register more once a peer has attached. NPIs that the modules use in both roles need no peers, and those
+// beyond kNpisMaximum get none.
 void Engine::Parts::learn_npis() {
   constexpr int kRounds = 4;
+  schedule::ByteSource first_alternatives({});
   for (int round = 0; round < kRounds; ++round) {
-    schedule::ByteSource first_alternatives({});
-    probed = run(first_alternatives, 0);
+    const Scenario plain = plain_scenario(shape);
+    probed = run(first_alternatives, 0, &plain);
     if (!learn_from_registrar()) {
-      return;
+      break;
     }
     peered.clear();
     for (const peers::NpiUse& use : uses) {
       const peers::NpiUse matching{use.id, opposite(use.role)};
-      if (std::find(uses.begin(), uses.end(), matching) == uses.end()) {
+      if (std::find(uses.begin(), uses.end(), matching) == uses.end() && peered.size() < ScenarioShape::kNpisMaximum) {
         peered.push_back(use);
       }
     }
+    shape.npis = static_cast<std::uint32_t>(peered.size());
   }
+  limits = {settings.any_world, settings.world, settings.faults, kernel.fallible_calls()};
+}
+
+// The execution that a decision log decides: its scenario, then the answers.
+Execution Engine::Parts::repeat(std::span<const std::uint16_t> recorded) {
+  std::size_t used = 0;
+  const auto repeated = decode_scenario(recorded, used);
+  if (!repeated) {
+    std::abort();  // who handed it over has checked it
+  }
+  const Scenario given = fitted(repeated->scenario, shape);
+  schedule::Replay replay(recorded.subspan(used));
+  return run(replay, 0, &given);
 }
 
 Engine::Engine(trace::EventRing& ring, schedule::DecisionLog& decisions, std::span<module::Image* const> images,
                const Settings& settings)
     : parts_(std::make_unique<Parts>(ring, decisions, images, settings)) {
+  parts_->shape.modules = static_cast<std::uint32_t>(images.size());
   parts_->learn_npis();
 }
 
@@ -261,19 +301,31 @@ schedule::Estimate Engine::estimate() const {
   return estimate;
 }
 
-Execution Engine::run(schedule::Strategy& strategy, std::uint64_t seed) { return parts_->run(strategy, seed); }
+const ScenarioShape& Engine::shape() const { return parts_->shape; }
+
+const ScenarioLimits& Engine::limits() const { return parts_->limits; }
+
+Execution Engine::run(schedule::Strategy& strategy, std::uint64_t seed) { return parts_->run(strategy, seed, nullptr); }
+
+Execution Engine::run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario& scenario) {
+  return parts_->run(strategy, seed, &scenario);
+}
+
+Execution Engine::repeat(std::span<const std::uint16_t> decisions) {
+  const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
+  return parts_->repeat(kept);
+}
 
 Report Engine::describe(std::span<const std::uint16_t> decisions) {
   // The decisions may lie in the log that the repetition overwrites.
   const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
-  schedule::Replay replay(kept);
-  const Execution first = run(replay, 0);
+  const Execution first = parts_->repeat(kept);
   if (!first.finding) {
     return {};
   }
   Narrator narrator(parts_->recorder, parts_->registrar, parts_->images, *first.finding);
   parts_->narrator = &narrator;
-  const Execution second = run(replay, 0);
+  const Execution second = parts_->repeat(kept);
   parts_->narrator = nullptr;
   if (!second.finding || second.hash != first.hash) {
     return {};
@@ -285,8 +337,7 @@ Report Engine::describe(std::span<const std::uint16_t> decisions) {
 
 std::vector<std::string> Engine::trace(std::span<const std::uint16_t> decisions) {
   const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
-  schedule::Replay replay(kept);
-  run(replay, 0);
+  parts_->repeat(kept);
   return lines_of(parts_->recorder);
 }
 

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "contract/finding.h"
+#include "fuzz/scenario.h"
+#include "fuzz/scenario_codec.h"
 #include "module/image.h"
 #include "nmr/world.h"
 #include "schedule/scheduler.h"
@@ -36,7 +38,7 @@ struct Execution {
   trace::TraceHash hash = 0;  // at the finding, or at the end
   std::uint64_t events = 0;   // likewise
   std::uint64_t steps = 0;
-  std::uint32_t decisions = 0;
+  std::uint32_t decisions = 0;      // not counting the scenario's
   std::uint32_t registrations = 0;  // successful Register calls of modules under test
   std::string world;                // as text; filled by describe() only
 };
@@ -63,17 +65,27 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // What the probe saw: an execution of its own, with every peer well behaved and no failures.
+  // What the probe saw: an execution of its own, of the plain scenario, without alternatives.
   const Execution& probe() const;
   std::uint32_t npis_provided() const;
   std::uint32_t npis_consumed() const;
   schedule::Estimate estimate() const;
+  // What scenarios for these modules are like, and within what they are drawn.
+  const ScenarioShape& shape() const;
+  const ScenarioLimits& limits() const;
 
-  // Runs one execution decided by `strategy`, begun with `seed`.
+  // Runs one execution decided by `strategy`, begun with `seed`: first its scenario, then the rest. The decision log
+  // begins with the scenario's numbers (scenario_codec.h).
   Execution run(schedule::Strategy& strategy, std::uint64_t seed);
+  // As above, of a given scenario. REQUIRES: it is one for shape().
+  Execution run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario& scenario);
+
+  // Runs the execution that a decision log decides, as far as it fits these modules. REQUIRES: as describe().
+  Execution repeat(std::span<const std::uint16_t> decisions);
 
   // Repeats the execution that `decisions` decide, with stacks, and says what happened. `finding` as it was found.
   // Empty kind: the repetition came to another verdict (the module's behaviour depends on more than decisions).
+  // REQUIRES: they begin with the numbers of a scenario.
   Report describe(std::span<const std::uint16_t> decisions);
   // As above, but each event as a line, for `replay --trace`.
   std::vector<std::string> trace(std::span<const std::uint16_t> decisions);

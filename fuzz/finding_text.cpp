@@ -38,7 +38,8 @@ std::string finding_text(const Discovery& discovery) {
   const std::size_t shown = std::min(kEventsShown, report.events.size());
   text += indented("last events", std::span(report.events).last(shown));
   text += fmt::format("  seed {}, schedule {} ({}), world {}, trace hash {}\n", reproducer.seed, reproducer.schedule,
-                      reproducer.strategy, report.world.empty() ? world_text(reproducer.conditions) : report.world,
+                      reproducer.strategy,
+                      report.world.empty() ? nmr::text_of(reproducer.scenario.scenario.world) : report.world,
                       hash_text(reproducer.trace_hash));
   return text + fmt::format("  reproducer: {}\n", discovery.file);
 }

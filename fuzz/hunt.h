@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "fuzz/conditions.h"
 #include "fuzz/module_set.h"
 #include "fuzz/progress.h"
 #include "fuzz/reproducer.h"

@@ -20,7 +20,7 @@ WorkerOrder order_for(const ModuleSet& modules, const Reproducer& reproducer, mo
   WorkerOrder order;
   order.task = task;
   order.images = modules.images(build);
-  order.conditions = reproducer.conditions;
+  order.conditions.step_limit = reproducer.step_limit;
   order.strategy = "random";
   order.seed = reproducer.seed;
   order.events = reproducer.events;
@@ -81,7 +81,7 @@ class Replay {
   bool run_worker_once(std::uint64_t times) {
     WorkerOrder order = order_for(modules_, reproducer_, build_, Task::kReplay);
     order.times = times;
-    const auto worker = WorkerProcess::start(std::move(order), build_, reproducer_.decisions, result_.fault);
+    const auto worker = WorkerProcess::start(std::move(order), build_, log_of(reproducer_), result_.fault);
     if (worker == nullptr) {
       return false;
     }
@@ -149,7 +149,7 @@ ReplayResult replay(const ModuleSet& modules, const Reproducer& reproducer, modu
 std::vector<std::string> trace(const ModuleSet& modules, const Reproducer& reproducer, std::string& error) {
   std::vector<std::string> lines;
   const WorkerOrder order = order_for(modules, reproducer, module::Variant::kPlain, Task::kTrace);
-  const auto worker = WorkerProcess::start(order, module::Variant::kPlain, reproducer.decisions, error);
+  const auto worker = WorkerProcess::start(order, module::Variant::kPlain, log_of(reproducer), error);
   if (worker == nullptr) {
     return lines;
   }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "fuzz/scenario_codec.h"
+#include "fuzz/scenario_text.h"
 #include "fuzz/words.h"
 #include "module/files.h"
 
@@ -13,7 +15,7 @@ namespace nmrfuzz::fuzz {
 namespace {
 
 constexpr std::string_view kMagic = "nmrfuzz reproducer ";
-constexpr std::string_view kVersion = "1";
+constexpr std::string_view kVersion = "2";
 constexpr std::size_t kLongestFile = std::size_t{16} << 20;
 constexpr std::size_t kColumns = 100;
 constexpr std::size_t kModulesMaximum = 16;
@@ -63,7 +65,7 @@ class Parser {
   bool header() {
     if (!next_line() || !line_.starts_with(kMagic)) {
       line_number_ = 1;
-      return fail("not a reproducer, expected the first line 'nmrfuzz reproducer 1'");
+      return fail("not a reproducer, expected the first line 'nmrfuzz reproducer 2'");
     }
     const std::string_view version = trim(line_.substr(kMagic.size()));
     return version == kVersion ||
@@ -76,6 +78,12 @@ class Parser {
       const std::size_t blank = line_.find_first_of(" \t");
       const std::string key(line_.substr(0, blank));
       value_ = blank == std::string_view::npos ? "" : trim(line_.substr(blank));
+      if (ScenarioLines::knows(key)) {
+        if (const auto wrong = scenario_.take(key, value_)) {
+          return fail(*wrong);
+        }
+        continue;
+      }
       if (key != "module" && key != "option" && !seen_.insert(key).second) {
         return fail(fmt::format("'{}' a second time", key));
       }
@@ -93,11 +101,21 @@ class Parser {
     if (result_.modules.empty()) {
       return fail("no 'module' line so far, expected one or more");
     }
-    for (const char* key : {"source-hash", "kind", "trace-hash", "events", "world", "faults", "step-limit", "found"}) {
+    for (const char* key : {"source-hash", "kind", "trace-hash", "events", "step-limit", "found"}) {
       if (!seen_.contains(key)) {
         return fail(fmt::format("no '{}' line so far, expected one before 'decisions'", key));
       }
     }
+    std::string wrong;
+    auto scenario = scenario_.finish(wrong);
+    if (!scenario) {
+      return fail(wrong);
+    }
+    if (scenario->shape.modules != result_.modules.size()) {
+      return fail(fmt::format("{} 'unload' lines, expected one for each of {} modules", scenario->shape.modules,
+                              result_.modules.size()));
+    }
+    result_.scenario = std::move(*scenario);
     return true;
   }
 
@@ -118,13 +136,11 @@ class Parser {
     if (key == "signature") return text(out.signature);
     if (key == "trace-hash") return hash(out.trace_hash);
     if (key == "events") return number(out.events, UINT64_MAX);
-    if (key == "world") return world();
-    if (key == "faults") return faults();
-    if (key == "step-limit") return number(out.conditions.step_limit, kStepLimitMaximum);
+    if (key == "step-limit") return number(out.step_limit, kStepLimitMaximum);
     if (key == "found") return found();
-    static const std::vector<std::string> kKeys = {"module", "option",     "source-hash", "kind",     "rule",
-                                                   "title",  "signature",  "trace-hash",  "events",   "world",
-                                                   "faults", "step-limit", "found",       "decisions"};
+    static const std::vector<std::string> kKeys = {
+        "module",     "option", "source-hash", "kind",  "rule",   "title",  "signature", "trace-hash", "events",
+        "step-limit", "found",  "npis",        "world", "faults", "unload", "peer",      "decisions"};
     return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, kKeys)));
   }
 
@@ -160,16 +176,6 @@ class Parser {
     }
     result_.kind = *parsed;
     return true;
-  }
-
-  bool world() {
-    const auto wrong = set_world(result_.conditions, value_);
-    return !wrong || fail(*wrong);
-  }
-
-  bool faults() {
-    result_.conditions.faults = value_ == "on";
-    return value_ == "on" || value_ == "off" || fail(fmt::format("faults '{}', expected on or off", value_));
   }
 
   bool found() {
@@ -225,28 +231,30 @@ class Parser {
   std::size_t line_number_ = 0;
   std::uint64_t count_ = 0;
   std::set<std::string> seen_;
+  ScenarioLines scenario_;
   Reproducer result_;
   std::string error_;
 };
 
 }  // namespace
 
-std::string world_text(const Conditions& conditions) {
-  return conditions.any_world ? "any" : nmr::text_of(conditions.world);
+Decisions log_of(const Reproducer& reproducer) {
+  const ShapedScenario& shaped = reproducer.scenario;
+  Decisions log(encode_scenario(shaped.scenario, shaped.shape, {}));
+  encode_scenario(shaped.scenario, shaped.shape, log);
+  log.insert(log.end(), reproducer.decisions.begin(), reproducer.decisions.end());
+  return log;
 }
 
-std::optional<std::string> set_world(Conditions& conditions, std::string_view text) {
-  conditions.any_world = text == "any";
-  conditions.world = {};
-  if (text == "any" || text == "windows") {
-    return std::nullopt;
+bool take_log(const Decisions& log, Reproducer& reproducer) {
+  std::size_t used = 0;
+  auto scenario = decode_scenario(log, used);
+  if (!scenario) {
+    return false;
   }
-  for (const std::string& assignment : split(text, ' ')) {
-    if (auto wrong = nmr::apply(conditions.world, assignment)) {
-      return wrong;
-    }
-  }
-  return std::nullopt;
+  reproducer.scenario = std::move(*scenario);
+  reproducer.decisions.assign(log.begin() + static_cast<std::ptrdiff_t>(used), log.end());
+  return true;
 }
 
 std::string print(const Reproducer& reproducer) {
@@ -270,11 +278,10 @@ std::string print(const Reproducer& reproducer) {
   line("signature", reproducer.signature);
   line("trace-hash", hash_text(reproducer.trace_hash));
   line("events", std::to_string(reproducer.events));
-  line("world", world_text(reproducer.conditions));
-  line("faults", reproducer.conditions.faults ? "on" : "off");
-  line("step-limit", std::to_string(reproducer.conditions.step_limit));
+  line("step-limit", std::to_string(reproducer.step_limit));
   line("found", fmt::format("strategy={} seed={} schedule={} build={}", reproducer.strategy, reproducer.seed,
                             reproducer.schedule, module::name_of(reproducer.build)));
+  text += print_scenario(reproducer.scenario);
   line("decisions", std::to_string(reproducer.decisions.size()));
   if (!reproducer.decisions.empty()) {
     text += print_decisions(reproducer.decisions, "  ", kColumns) + "\n";

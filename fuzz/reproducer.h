@@ -1,6 +1,6 @@
 // reproducer.h - one finding as a small text file that replays it: the module, the conditions, every decision.
 //
-//   nmrfuzz reproducer 1            the version is part of the first line
+//   nmrfuzz reproducer 2            the version is part of the first line
 //   # a comment, anywhere
 //   module detach-neither           a corpus module, source files joined by +, or a folder NAME.nmr; one line a module
 //   option -Iinclude                of the module above; any number
@@ -11,14 +11,18 @@
 //   signature ...
 //   trace-hash 0123456789abcdef     over the events up to the finding
 //   events 311                      how many these are
-//   world any                       or windows, or assignments of switches
-//   faults on
 //   step-limit 100000
 //   found strategy=pct seed=1 schedule=42 build=plain
+//   npis 1                          the scenario: this and the lines up to `decisions` (scenario_text.h)
+//   world windows
+//   faults none
+//   unload 1 at-rest
+//   peer 1 first-detach=complete-from-dpc
 //   decisions 57                    the number; then the answers (decision_text.h), indented, up to
 //   end
 //
-// Keys come once each, in any order, up to `decisions`; nothing unknown is skipped over.
+// Keys come once each (but module, option, unload, peer), in any order, up to `decisions`; nothing unknown is skipped
+// over.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +33,7 @@
 
 #include "contract/finding.h"
 #include "fuzz/decision_text.h"
+#include "fuzz/scenario.h"
 #include "module/variant.h"
 #include "nmr/world.h"
 #include "schedule/limits.h"
@@ -43,21 +48,6 @@ struct ModuleReference {
   bool operator==(const ModuleReference&) const = default;
 };
 
-// What holds for all executions of a hunt.
-struct Conditions {
-  bool any_world = true;
-  nmr::World world;  // where any_world is false
-  bool faults = true;
-  std::uint64_t step_limit = schedule::kStepLimitDefault;
-
-  bool operator==(const Conditions&) const = default;
-};
-
-// "any", "windows" or assignments.
-std::string world_text(const Conditions& conditions);
-// Sets the world that `text`, in the form above, says. Returns what is wrong with it, nothing if it was set.
-std::optional<std::string> set_world(Conditions& conditions, std::string_view text);
-
 struct Reproducer {
   std::vector<ModuleReference> modules;  // one or more; single lines, as are the texts below
   std::uint64_t source_hash = 0;
@@ -67,15 +57,21 @@ struct Reproducer {
   std::string signature;
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
-  Conditions conditions;
+  std::uint64_t step_limit = schedule::kStepLimitDefault;
+  ShapedScenario scenario;
   std::string strategy;
   std::uint64_t seed = 0;
   std::uint64_t schedule = 0;
   module::Variant build = module::Variant::kPlain;
-  Decisions decisions;
+  Decisions decisions;  // behind the scenario
 
   bool operator==(const Reproducer&) const = default;
 };
+
+// What a worker replays: the scenario's numbers, then the decisions.
+Decisions log_of(const Reproducer& reproducer);
+// Takes a log apart again. False if it does not begin with a scenario.
+bool take_log(const Decisions& log, Reproducer& reproducer);
 
 std::string print(const Reproducer& reproducer);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "fuzz/words.h"
 
 namespace nmrfuzz::fuzz {
@@ -17,6 +19,9 @@ Reproducer full() {
   reproducer.signature = "deadlock:R68::KeWaitForSingleObject";
   reproducer.trace_hash = 0xfedcba9876543210;
   reproducer.events = 311;
+  reproducer.scenario.shape = {2, 2};
+  reproducer.scenario.scenario = plain_scenario({2, 2});
+  reproducer.scenario.scenario.peers[1].behaviour.arrival = peers::Arrival::kAfter;
   reproducer.strategy = "pct";
   reproducer.seed = 1;
   reproducer.schedule = 42;
@@ -34,7 +39,7 @@ Reproducer parse_good(const std::string& text) {
 
 TEST(Reproducer, PrintsAsDocumented) {
   EXPECT_EQ(print(full()),
-            "nmrfuzz reproducer 1\n"
+            "nmrfuzz reproducer 2\n"
             "module detach-neither\n"
             "module src/a.c+src/b.c\n"
             "option -Iinclude\n"
@@ -46,10 +51,15 @@ TEST(Reproducer, PrintsAsDocumented) {
             "signature deadlock:R68::KeWaitForSingleObject\n"
             "trace-hash fedcba9876543210\n"
             "events 311\n"
-            "world any\n"
-            "faults on\n"
             "step-limit 100000\n"
             "found strategy=pct seed=1 schedule=42 build=plain\n"
+            "npis 2\n"
+            "world windows\n"
+            "faults none\n"
+            "unload 1 at-rest\n"
+            "unload 2 at-rest\n"
+            "peer 1\n"
+            "peer 2 arrival=after\n"
             "decisions 22\n"
             "  1*3 2 1 0*17\n"
             "end\n");
@@ -57,13 +67,10 @@ TEST(Reproducer, PrintsAsDocumented) {
 
 TEST(Reproducer, ParsesWhatItPrints) {
   Reproducer pinned = full();
-  pinned.conditions.any_world = false;
-  pinned.conditions.faults = false;
-  pinned.conditions.step_limit = 7;
-  ASSERT_EQ(nmr::apply(pinned.conditions.world, "double_wait=tolerate"), std::nullopt);
+  pinned.step_limit = 7;
+  pinned.scenario.scenario.faults = {FaultMode::kPlanned, {3, 17}};
+  ASSERT_EQ(nmr::apply(pinned.scenario.scenario.world, "double_wait=tolerate"), std::nullopt);
   pinned.build = module::Variant::kAsan;
-  Reproducer windows = full();
-  windows.conditions.any_world = false;
   Reproducer bare = full();
   bare.rule.clear();
   bare.title.clear();
@@ -74,7 +81,7 @@ TEST(Reproducer, ParsesWhatItPrints) {
   for (std::uint32_t i = 0; i < 5000; ++i) {
     many.decisions.push_back(static_cast<std::uint16_t>(i * 40503U));
   }
-  for (const Reproducer& each : {full(), pinned, windows, bare, many}) {
+  for (const Reproducer& each : {full(), pinned, bare, many}) {
     EXPECT_EQ(parse_good(print(each)), each) << print(each);
   }
 }
@@ -110,6 +117,8 @@ struct Bad {
   const char* error;
 };
 
+void PrintTo(const Bad& bad, std::ostream* out) { *out << bad.error; }
+
 class BadReproducer : public testing::TestWithParam<Bad> {};
 
 TEST_P(BadReproducer, IsRefusedWithItsLine) {
@@ -125,34 +134,50 @@ TEST_P(BadReproducer, IsRefusedWithItsLine) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadReproducer,
     testing::Values(
-        Bad{"nmrfuzz reproducer 1", "garbage", "f.txt:1: not a reproducer"},
-        Bad{"nmrfuzz reproducer 1", "nmrfuzz reproducer 2", "f.txt:1: version '2', expected 1"},
-        Bad{"\nend\n", "\n", "f.txt:18: the file ends here"},
-        Bad{"\nend\n", "\nend\nmore\n", "f.txt:20: 'more' after 'end'"},
-        Bad{"decisions 22\n", "decisions 21\n", "f.txt:19: 22 decisions up to here, expected 21"},
-        Bad{"decisions 22\n", "decisions 99999999\n", "f.txt:17: '99999999', expected a number up to 1048576"},
-        Bad{"decisions 22\n", "decisions -1\n", "f.txt:17: '-1', expected"},
-        Bad{"0*17", "0*99999999", "f.txt:18: more than 1048576 decisions"},
-        Bad{"0*17", "0*18446744073709551615", "f.txt:18: more than 1048576 decisions"},
-        Bad{"0*17", "0*0", "f.txt:18: '0*0', expected a decision"},
-        Bad{"0*17", "0*", "f.txt:18: '0*', expected a decision"},
-        Bad{"0*17", "65536*17", "f.txt:18: '65536*17', expected a decision"},
-        Bad{"0*17", "x", "f.txt:18: 'x', expected a decision"},
+        Bad{"nmrfuzz reproducer 2", "garbage", "f.txt:1: not a reproducer"},
+        Bad{"nmrfuzz reproducer 2", "nmrfuzz reproducer 1", "f.txt:1: version '1', expected 2"},
+        Bad{"\nend\n", "\n", "f.txt:23: the file ends here"},
+        Bad{"\nend\n", "\nend\nmore\n", "f.txt:25: 'more' after 'end'"},
+        Bad{"decisions 22\n", "decisions 21\n", "f.txt:24: 22 decisions up to here, expected 21"},
+        Bad{"decisions 22\n", "decisions 99999999\n", "f.txt:22: '99999999', expected a number up to 1048576"},
+        Bad{"decisions 22\n", "decisions -1\n", "f.txt:22: '-1', expected"},
+        Bad{"0*17", "0*99999999", "f.txt:23: more than 1048576 decisions"},
+        Bad{"0*17", "0*18446744073709551615", "f.txt:23: more than 1048576 decisions"},
+        Bad{"0*17", "0*0", "f.txt:23: '0*0', expected a decision"},
+        Bad{"0*17", "0*", "f.txt:23: '0*', expected a decision"},
+        Bad{"0*17", "65536*17", "f.txt:23: '65536*17', expected a decision"},
+        Bad{"0*17", "x", "f.txt:23: 'x', expected a decision"},
         Bad{"rule R68", "rile R68", "f.txt:8: unknown key 'rile', did you mean 'rule'?"},
         Bad{"rule R68", "kind livelock", "f.txt:8: 'kind' a second time"},
         Bad{"rule R68", "rule", "f.txt:8: 'rule' without a value"},
         Bad{"kind deadlock", "kind deadlok", "f.txt:7: 'deadlok' is no kind of finding, did you mean 'deadlock'?"},
         Bad{"kind deadlock", "kind harness-fault", "f.txt:7: 'harness-fault' is no kind"},
         Bad{"source-hash 0123456789abcdef", "source-hash 123", "f.txt:6: '123', expected 16"},
-        Bad{"trace-hash fedcba9876543210\n", "", "f.txt:16: no 'trace-hash' line"},
+        Bad{"trace-hash fedcba9876543210\n", "", "f.txt:21: no 'trace-hash' line"},
         Bad{"module detach-neither\nmodule src/a.c+src/b.c\n", "", "f.txt:2: 'option' before any 'module'"},
-        Bad{"world any", "world anyy", "f.txt:13: 'anyy' is no world"},
-        Bad{"faults on", "faults yes", "f.txt:14: faults 'yes', expected on or off"},
+        Bad{"module detach-neither\n", "", "f.txt:21: 2 'unload' lines, expected one for each of 1 modules"},
+        Bad{"world windows", "world any", "f.txt:16: 'any' is no world"},
+        Bad{"faults none", "faults yes", "f.txt:17: faults 'yes', expected none, drawn"},
+        Bad{"unload 2 at-rest\n", "", "f.txt:21: 1 'unload' lines"},
+        Bad{"peer 1\n", "peer 3\n", "f.txt:22: a peer for NPI 3, expected NPIs from 1 to 2"},
+        Bad{"peer 1\n", "peer 1 visits=2\n", "f.txt:22: a peer's visits is for one that departs before"},
+        Bad{"arrival=after", "arival=after", "f.txt:21: 'arival' is nothing that a peer does, did you mean 'arrival'?"},
+        Bad{"arrival=after", "arrival=late", "f.txt:21: a peer's arrival is 'late', expected one of: before, "},
         Bad{"events 311", "events many", "f.txt:12: 'many', expected a number"},
         Bad{"title every", "title \x01", "f.txt:9: a control character"},
-        Bad{"seed=1 ", "", "f.txt:16: expected strategy="},
-        Bad{"seed=1 ", "seed=1 seed=1 ", "f.txt:16: 'seed' a second time"},
-        Bad{"seed=1 ", "seed=x ", "f.txt:16: 'seed=x', expected"}));
+        Bad{"seed=1 ", "", "f.txt:14: expected strategy="},
+        Bad{"seed=1 ", "seed=1 seed=1 ", "f.txt:14: 'seed' a second time"},
+        Bad{"seed=1 ", "seed=x ", "f.txt:14: 'seed=x', expected"}));
+
+TEST(Reproducer, TheLogIsTheScenarioAndTheDecisions) {
+  const Decisions log = log_of(full());
+  Reproducer taken = full();
+  taken.scenario = {};
+  taken.decisions.clear();
+  ASSERT_TRUE(take_log(log, taken));
+  EXPECT_EQ(taken, full());
+  EXPECT_FALSE(take_log({}, taken));
+}
 
 TEST(Reproducer, EveryTruncationIsRefused) {
   const std::string text = print(full());
@@ -170,19 +195,6 @@ TEST(Reproducer, FilesThatCannotBeReadAreSaidSo) {
   EXPECT_EQ(error, "/no/such/file: No such file or directory");
   EXPECT_FALSE(read_reproducer("/", error));
   EXPECT_EQ(error, "/: Is a directory");
-}
-
-TEST(World, TextSetsWhatItPrints) {
-  Conditions conditions;
-  EXPECT_EQ(set_world(conditions, "double_wait=tolerate"), std::nullopt);
-  EXPECT_FALSE(conditions.any_world);
-  EXPECT_EQ(world_text(conditions), "double_wait=tolerate");
-  EXPECT_EQ(set_world(conditions, "windows"), std::nullopt);
-  EXPECT_EQ(world_text(conditions), "windows");
-  EXPECT_EQ(set_world(conditions, "any"), std::nullopt);
-  EXPECT_EQ(world_text(conditions), "any");
-  EXPECT_NE(set_world(conditions, "double_wait=perhaps"), std::nullopt);
-  EXPECT_NE(set_world(conditions, ""), std::nullopt);
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 
 #include "fuzz/engine.h"
 #include "fuzz/exit_status.h"
+#include "fuzz/exploration.h"
+#include "fuzz/scenario_codec.h"
 #include "fuzz/shared_state.h"
 #include "fuzz/strategies.h"
 #include "fuzz/worker_message.h"
@@ -176,7 +178,7 @@ int Worker::run() {
 }
 
 void Worker::hunt(Engine& engine) {
-  StrategySet strategies(order_.strategy, engine.estimate());
+  Exploration exploration(engine, order_.strategy);
   // A module that registered nothing in so many schedules will not register anything.
   constexpr std::uint64_t kPatience = 1000;
   std::uint64_t done = 0;
@@ -189,13 +191,12 @@ void Worker::hunt(Engine& engine) {
     state_->schedule.store(number, std::memory_order_relaxed);
     state_->seed.store(seed, std::memory_order_relaxed);
     state_->phase.store(Phase::kRunning, std::memory_order_relaxed);
-    schedule::Strategy& strategy = strategies.of_schedule(number);
-    const Execution execution = engine.run(strategy, seed);
+    const Execution execution = exploration.run(order_.seed, number);
     state_->schedules_done.store(++done, std::memory_order_relaxed);
     state_->decisions_done.fetch_add(execution.decisions, std::memory_order_relaxed);
     state_->registrations.fetch_add(execution.registrations, std::memory_order_relaxed);
     if (execution.finding) {
-      explain(engine, execution, strategy.name());
+      explain(engine, execution, StrategySet::name_of_schedule(order_.strategy, number));
       if (!order_.keep_going) {
         return;
       }
@@ -227,11 +228,18 @@ void Worker::explain(Engine& engine, const Execution& execution, std::string_vie
 }
 
 void Worker::replay(Engine& engine) {
-  WatchedReplay strategy(state_->replay.view(), state_->ring);
+  std::size_t used = 0;
+  const auto recorded = decode_scenario(state_->replay.view(), used);
+  if (!recorded) {
+    std::fputs("nmrfuzz worker: what is to be replayed has no scenario\n", stderr);
+    _exit(kHarnessFault);
+  }
+  const Scenario scenario = fitted(recorded->scenario, engine.shape());
+  WatchedReplay strategy(state_->replay.view().subspan(used), state_->ring);
   for (std::uint64_t i = 0; i < order_.times; ++i) {
     state_->schedule = i;
     state_->phase = Phase::kRunning;
-    const Execution execution = engine.run(strategy, 0);
+    const Execution execution = engine.run(strategy, 0, scenario);
     Replayed replayed;
     if (execution.finding) {
       replayed.kind = contract::name_of(execution.finding->kind);

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "fuzz/conditions.h"
 #include "fuzz/death.h"
 #include "fuzz/decision_text.h"
 #include "fuzz/engine.h"

@@ -13,34 +13,15 @@
 #include <variant>
 
 #include "fuzz/engine.h"
+#include "fuzz/scenario.h"
 #include "module/compile.h"
 #include "module/image.h"
 #include "nmrfuzz_config.h"
-#include "schedule/random_bits.h"
-#include "schedule/strategy.h"
+#include "schedule/random_walk.h"
 #include "stress/switch_floor.h"
 
 namespace nmrfuzz::stress {
 namespace {
-
-// Schedules at random; of everything else decides the first alternative, but for the way in which the peer detaches.
-class SeedScenario final : public schedule::Strategy {
- public:
-  std::string_view name() const override { return "seed-scenario"; }
-  void begin(std::uint64_t seed) override { random_ = schedule::RandomBits(seed); }
-  schedule::RandomBits* uniform_bits() override { return &random_; }
-  schedule::ThreadNumber pick(const schedule::Choices& choices) override {
-    return choices.runnable[random_.below(static_cast<std::uint32_t>(choices.runnable.size()))];
-  }
-  std::uint32_t choose(std::uint32_t alternatives, schedule::ChoiceKind kind) override {
-    constexpr std::uint32_t kDetachWays = 4;
-    constexpr std::uint32_t kCompleteFromThread = 2;
-    return kind == schedule::ChoiceKind::kPeer && alternatives == kDetachWays ? kCompleteFromThread : 0;
-  }
-
- private:
-  schedule::RandomBits random_;
-};
 
 // The module, loaded, and the memory of its executions.
 class Seed {
@@ -64,10 +45,12 @@ class Seed {
     settings.rules = rules;
     module::Image* const images[] = {image_.get()};
     engine_ = std::make_unique<fuzz::Engine>(*ring_, *decisions_, images, settings);
+    scenario_ = fuzz::plain_scenario(engine_->shape());
+    scenario_.peers.at(0).behaviour.first_detach = peers::Detach::kCompleteFromThread;
   }
 
   fuzz::Execution run(std::uint64_t seed) {
-    fuzz::Execution execution = engine_->run(strategy_, seed);
+    fuzz::Execution execution = engine_->run(strategy_, seed, scenario_);
     if (execution.finding || execution.end != schedule::EndReason::kAllEnded) {
       give_up("an execution of a correct module did not end well");
     }
@@ -83,7 +66,8 @@ class Seed {
 
   std::unique_ptr<trace::EventRing> ring_;
   std::unique_ptr<schedule::DecisionLog> decisions_;
-  SeedScenario strategy_;
+  fuzz::Scenario scenario_;
+  schedule::RandomWalk strategy_;
   std::unique_ptr<module::Image> image_;
   std::unique_ptr<fuzz::Engine> engine_;
 };

@@ -25,6 +25,7 @@ Kernel::Kernel(schedule::Scheduler& scheduler) : scheduler_(scheduler), thread_s
 
 void Kernel::reset(const Options& options) {
   options_ = options;
+  fallible_calls_ = 0;
   objects_.reset();
   pool_.reset();
   values_.reset();
@@ -49,8 +50,14 @@ void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::
 bool Kernel::fails(Routine) {
   // One in eight where failures are on at all: executions with none and with several both occur often.
   constexpr std::uint32_t kOdds = 8;
-  return options_.faults && thread_state().module != 0 &&
-         scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;
+  if (thread_state().module == 0) {
+    return false;
+  }
+  ++fallible_calls_;
+  if (options_.faults) {
+    return scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;
+  }
+  return fallible_calls_ == options_.failing_calls[0] || fallible_calls_ == options_.failing_calls[1];
 }
 
 bool Kernel::probe_elsewhere(Routine routine, const void* pointer, std::size_t bytes) {
@@ -111,37 +118,22 @@ Outcome Kernel::destroy_object(Object& object) {
   return outcome;
 }
 
-Kernel::Entry Kernel::enter(ModuleNumber module) {
+void Kernel::leave_changed(const Entry& entry, Routine callback) {
+  constexpr std::uint64_t kField = 0xffff;
   ThreadState& state = thread_state();
-  const Entry entry{module, state.module, irql(), state.locks_held, state.critical_regions, state.guarded_regions};
-  state.module = module;
-  if (module != 0) {
-    ++state.depth;
-    ++modules_[module].inside;
+  if (irql() != entry.irql) {
+    breach(callback, Outcome::kIrqlChanged, 0, entry.irql, irql());
+    set_irql(entry.irql);
   }
-  return entry;
-}
-
-void Kernel::leave(const Entry& entry, Routine callback) {
-  ThreadState& state = thread_state();
-  if (entry.module != 0) {
-    if (irql() != entry.irql) {
-      breach(callback, Outcome::kIrqlChanged, 0, entry.irql, irql());
-      set_irql(entry.irql);
-    }
-    if (state.locks_held != entry.locks_held) {
-      breach(callback, Outcome::kLockHeldAtReturn, 0, entry.locks_held, state.locks_held);
-      state.locks_held = entry.locks_held;
-    }
-    if (state.critical_regions != entry.critical_regions || state.guarded_regions != entry.guarded_regions) {
-      breach(callback, Outcome::kRegionUnbalanced);
-      state.critical_regions = entry.critical_regions;
-      state.guarded_regions = entry.guarded_regions;
-    }
-    --state.depth;
-    --modules_[entry.module].inside;
+  if (state.locks_held != (entry.held & kField)) {
+    breach(callback, Outcome::kLockHeldAtReturn, 0, entry.held & kField, state.locks_held);
+    state.locks_held = static_cast<std::uint16_t>(entry.held & kField);
   }
-  state.module = entry.caller;
+  if (state.held() != entry.held) {
+    breach(callback, Outcome::kRegionUnbalanced);
+    state.critical_regions = static_cast<std::uint16_t>(entry.held >> 16 & kField);
+    state.guarded_regions = static_cast<std::uint16_t>(entry.held >> 32 & kField);
+  }
 }
 
 void Kernel::abandon_module_frames() {

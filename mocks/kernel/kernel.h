@@ -59,6 +59,11 @@ struct ThreadState {
   bool waits_for_all = false;
   std::int32_t wait_status = 0;
   schedule::TimerId wait_timer = 0;
+
+  // What a callback must leave as it found it, in one comparable value.
+  std::uint64_t held() const {
+    return std::uint64_t{locks_held} | std::uint64_t{critical_regions} << 16 | std::uint64_t{guarded_regions} << 32;
+  }
 };
 
 // One thread waiting for one object.
@@ -92,6 +97,8 @@ struct GroupState {
 
 struct Options {
   bool faults = false;  // routines that can fail do so when a decision says so
+  // Else the modules' calls of these numbers fail, counted from 1 in the order in which they are made; 0 for none.
+  std::array<std::uint32_t, 2> failing_calls{};
 };
 
 class Kernel {
@@ -133,31 +140,20 @@ class Kernel {
   [[gnu::always_inline]] void write(trace::EventKind kind, Routine routine, ObjectNumber object,
                                     std::int32_t status = 0, std::uint64_t a = 0, std::uint64_t b = 0,
                                     Outcome outcome = Outcome::kOk) {
-    trace::Event event = scheduler_.event(kind);
-    event.routine = static_cast<trace::RoutineNumber>(routine);
-    event.outcome = outcome;
-    event.module = thread_state().module;
-    event.object = object;
-    event.status = static_cast<std::uint32_t>(status);
-    event.a = a;
-    event.b = b;
-    scheduler_.write(event);
+    scheduler_.write(kind, object, a, b, static_cast<std::uint32_t>(status), static_cast<trace::RoutineNumber>(routine),
+                     thread_state().module, outcome);
   }
   // As write(), about code of `module`, which need not be the current one.
   void write_for(ModuleNumber module, trace::EventKind kind, Routine routine, ObjectNumber object, std::uint64_t a = 0,
                  std::uint64_t b = 0) {
-    trace::Event event = scheduler_.event(kind);
-    event.routine = static_cast<trace::RoutineNumber>(routine);
-    event.module = module;
-    event.object = object;
-    event.a = a;
-    event.b = b;
-    scheduler_.write(event);
+    scheduler_.write(kind, object, a, b, 0, static_cast<trace::RoutineNumber>(routine), module);
   }
   // Reports that the current call breaks the routine's protocol.
   void breach(Routine routine, Outcome outcome, ObjectNumber object = 0, std::uint64_t a = 0, std::uint64_t b = 0);
-  // Whether this call of a routine that can fail fails. A decision.
+  // Whether this call of a routine that can fail fails. A decision, or planned beforehand.
   bool fails(Routine routine);
+  // Calls of modules to routines that can fail, so far.
+  std::uint32_t fallible_calls() const { return fallible_calls_; }
 
   // Whether `bytes` at `pointer` may be touched; a breach if not. NULL, freed or foreign pool and addresses outside
   // the canonical range are recognised; any other fault is caught as the module's while `probing` is set.
@@ -224,7 +220,7 @@ class Kernel {
   // Runs `function`, which calls into code of `module` (0: of the environment). Checks that a module's callback
   // returns at the IRQL and with the locks and regions that it was entered with.
   template <class Function>
-  auto call_into(ModuleNumber module, Routine callback, Function function) {
+  [[gnu::always_inline]] auto call_into(ModuleNumber module, Routine callback, Function function) {
     const Entry entry = enter(module);
     if constexpr (std::is_void_v<decltype(function())>) {
       function();
@@ -250,14 +246,33 @@ class Kernel {
     ModuleNumber module;
     ModuleNumber caller;
     std::uint8_t irql;
-    std::uint16_t locks_held;
-    std::uint16_t critical_regions;
-    std::uint16_t guarded_regions;
+    std::uint64_t held;  // ThreadState::held()
   };
   // probe() for what is not plainly in a live pool block.
   bool probe_elsewhere(Routine routine, const void* pointer, std::size_t bytes);
-  Entry enter(ModuleNumber module);
-  void leave(const Entry& entry, Routine callback);
+  [[gnu::always_inline]] Entry enter(ModuleNumber module) {
+    ThreadState& state = thread_state();
+    const Entry entry{module, state.module, irql(), state.held()};
+    state.module = module;
+    if (module != 0) {
+      ++state.depth;
+      ++modules_[module].inside;
+    }
+    return entry;
+  }
+  [[gnu::always_inline]] void leave(const Entry& entry, Routine callback) {
+    ThreadState& state = thread_state();
+    if (entry.module != 0) {
+      if (irql() != entry.irql || state.held() != entry.held) [[unlikely]] {
+        leave_changed(entry, callback);
+      }
+      --state.depth;
+      --modules_[entry.module].inside;
+    }
+    state.module = entry.caller;
+  }
+  // A callback of a module returned at another IRQL, or with other locks or regions, than it was entered with.
+  void leave_changed(const Entry& entry, Routine callback);
 
   bool try_take(Object& object, ThreadNumber thread);
   bool is_signalled(const Object& object, ThreadNumber thread) const;
@@ -269,6 +284,7 @@ class Kernel {
 
   schedule::Scheduler& scheduler_;
   Options options_;
+  std::uint32_t fallible_calls_ = 0;
   ObjectTable objects_;
   Pool pool_;
   trace::Numbering values_;

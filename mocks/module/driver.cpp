@@ -32,7 +32,8 @@ Driver::Driver(kernel::Kernel& kernel, trace::ModuleNumber number, void* entry)
 Driver::~Driver() = default;
 
 void Driver::reset() {
-  *objects_ = Objects{};
+  static constexpr Objects kFresh;
+  *objects_ = kFresh;
   std::copy(std::begin(kRegistryPath), std::end(kRegistryPath), objects_->path);
   objects_->registry_path.Buffer = objects_->path;
   objects_->registry_path.Length = sizeof kRegistryPath - sizeof(WCHAR);
@@ -41,10 +42,7 @@ void Driver::reset() {
 }
 
 void Driver::write_life_event(EventKind kind, std::int32_t status) {
-  Event event = kernel_.scheduler().event(kind);
-  event.module = number_;
-  event.status = static_cast<std::uint32_t>(status);
-  kernel_.scheduler().write(event);
+  kernel_.scheduler().write(kind, 0, 0, 0, static_cast<std::uint32_t>(status), 0, number_);
 }
 
 std::int32_t Driver::enter() {
@@ -106,12 +104,7 @@ void Driver::write_left_overs() {
 }
 
 void Driver::write_left_over(trace::ObjectNumber object, kernel::ObjectKind kind, std::uint64_t runs) {
-  Event event = kernel_.scheduler().event(EventKind::kLeftOver);
-  event.module = number_;
-  event.object = object;
-  event.a = static_cast<std::uint64_t>(kind);
-  event.b = runs;
-  kernel_.scheduler().write(event);
+  kernel_.scheduler().write(EventKind::kLeftOver, object, static_cast<std::uint64_t>(kind), runs, 0, 0, number_);
 }
 
 }  // namespace nmrfuzz::module

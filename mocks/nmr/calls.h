@@ -33,11 +33,12 @@ inline kernel::Routine routine_of(Callback callback) {
 
 // Enters `callback` of the registration's module. `function` makes the call. The scheduling points at entry and return
 // are the caller's: in front of the transition that allows the call, and behind the one that its status leads to.
+// All inlined: a callback in which the stack was switched returns through mispredicted branches, so there is one.
 // Nothing may happen between a callback and its transitions, so that a late offer is none (G9) and a completion after
 // STATUS_SUCCESS is seen (R70).
 template <class Port, class Function>
-Status call_callback(Port& port, const Binding& binding, const Registration& callee, Callback callback,
-                     const void* context, Function function) {
+[[gnu::always_inline]] inline Status call_callback(Port& port, const Binding& binding, const Registration& callee,
+                                                   Callback callback, const void* context, Function function) {
   const kernel::Routine routine = routine_of(callback);
   port.emit(trace::EventKind::kCallbackEnter, routine, binding.number, 0, static_cast<std::uint64_t>(callback),
             port.number_of(context), callee.module);
@@ -49,7 +50,7 @@ Status call_callback(Port& port, const Binding& binding, const Registration& cal
 }
 
 template <class Port>
-Status call_client_attach(Port& port, Binding& binding, const void* provider_instance) {
+[[gnu::always_inline]] inline Status call_client_attach(Port& port, Binding& binding, const void* provider_instance) {
   const Registration& client = binding.registration(Role::kClient);
   return call_callback(port, binding, client, Callback::kClientAttachProvider, client.context, [&](std::uint64_t&) {
     const auto attach = reinterpret_cast<ClientAttachFunction>(client.characteristics.callbacks.attach);
@@ -59,7 +60,7 @@ Status call_client_attach(Port& port, Binding& binding, const void* provider_ins
 
 // The outputs go straight into the binding, which holds `poison` in both before the call.
 template <class Port>
-Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
+[[gnu::always_inline]] inline Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
   const Registration& client = binding.registration(Role::kClient);
   const Registration& provider = binding.registration(Role::kProvider);
   Side& outputs_of = binding.side(Role::kProvider);
@@ -76,7 +77,7 @@ Status call_provider_attach(Port& port, Binding& binding, const void* poison) {
 }
 
 template <class Port>
-Status call_detach(Port& port, const Binding& binding, Role role, void* context) {
+[[gnu::always_inline]] inline Status call_detach(Port& port, const Binding& binding, Role role, void* context) {
   const Registration& callee = *binding.sides[index_of(role)].registration;
   return call_callback(port, binding, callee, detach_callback(role), context, [&](std::uint64_t&) {
     return reinterpret_cast<DetachFunction>(callee.characteristics.callbacks.detach)(context);
@@ -84,7 +85,7 @@ Status call_detach(Port& port, const Binding& binding, Role role, void* context)
 }
 
 template <class Port>
-void call_cleanup(Port& port, const Binding& binding, Role role, void* context) {
+[[gnu::always_inline]] inline void call_cleanup(Port& port, const Binding& binding, Role role, void* context) {
   const Registration& callee = *binding.sides[index_of(role)].registration;
   call_callback(port, binding, callee, cleanup_callback(role), context, [&](std::uint64_t&) {
     reinterpret_cast<CleanupFunction>(callee.characteristics.callbacks.cleanup)(context);

@@ -50,16 +50,10 @@ class FiberPort {
     kernel_->spawn(schedule::ThreadRole::kRegistrar, body, argument, kernel::kPassiveLevel);
   }
 
-  void emit(trace::EventKind kind, kernel::Routine routine, ObjectNumber object, Status status, std::uint64_t a,
-            std::uint64_t b, ModuleNumber module) {
-    trace::Event event = kernel_->scheduler().event(kind);
-    event.routine = static_cast<trace::RoutineNumber>(routine);
-    event.module = module;
-    event.object = object;
-    event.status = static_cast<std::uint32_t>(status);
-    event.a = a;
-    event.b = b;
-    kernel_->scheduler().write(event);
+  [[gnu::always_inline]] void emit(trace::EventKind kind, kernel::Routine routine, ObjectNumber object, Status status,
+                                   std::uint64_t a, std::uint64_t b, ModuleNumber module) {
+    kernel_->scheduler().write(kind, object, a, b, static_cast<std::uint32_t>(status),
+                               static_cast<trace::RoutineNumber>(routine), module);
   }
 
   void breach(trace::Outcome outcome, const Registration& registration) {
@@ -69,7 +63,7 @@ class FiberPort {
   }
 
   template <class Function>
-  Status call(ModuleNumber module, kernel::Routine callback, Function function) {
+  [[gnu::always_inline]] Status call(ModuleNumber module, kernel::Routine callback, Function function) {
     return kernel_->call_into(module, callback, function);
   }
 

@@ -37,6 +37,20 @@ namespace nmrfuzz::nmr {
 
 using kernel::Routine;
 
+// Holds the lock of a registrar's port for a scope. Outside the registrar's template: members of classes that are
+// instantiated explicitly are called, not inlined.
+template <class Owner>
+class PortLock {
+ public:
+  [[gnu::always_inline]] explicit PortLock(Owner& registrar) : port_(registrar.port_) { port_.lock(); }
+  [[gnu::always_inline]] ~PortLock() { port_.unlock(); }
+  PortLock(const PortLock&) = delete;
+  PortLock& operator=(const PortLock&) = delete;
+
+ private:
+  decltype(Owner::port_)& port_;
+};
+
 template <class Port>
 class Registrar {
  public:
@@ -66,17 +80,8 @@ class Registrar {
   const Binding& binding(ObjectNumber number) const { return bindings_[number - 1]; }
 
  private:
-  // Holds the port's lock for a scope.
-  class Locked {
-   public:
-    [[gnu::always_inline]] explicit Locked(Registrar& registrar) : port_(registrar.port_) { port_.lock(); }
-    [[gnu::always_inline]] ~Locked() { port_.unlock(); }
-    Locked(const Locked&) = delete;
-    Locked& operator=(const Locked&) = delete;
-
-   private:
-    Port& port_;
-  };
+  friend class PortLock<Registrar>;
+  using Locked = PortLock<Registrar>;
 
   // What a worker thread of the registrar is started for.
   struct Job;

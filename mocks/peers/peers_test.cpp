@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "contract/rules.h"
@@ -55,7 +57,7 @@ class AsModule final : public trace::Observer, private contract::FindingSink {
   std::vector<std::string> findings_;
 };
 
-// What peers were seen to do, by the names of Behaviour.
+// What peers were seen to do.
 class Sightings final : public trace::Observer {
  public:
   explicit Sightings(trace::Recorder& recorder) { recorder.subscribe_all(*this); }
@@ -67,7 +69,8 @@ class Sightings final : public trace::Observer {
     released_ = false;
     registers_of_context_.clear();
     late_threads_.clear();
-    callback_of_thread_.clear();
+    callbacks_of_thread_.clear();
+    attaching_ = 0;
   }
   void module_is_loaded() { module_is_loaded_ = true; }
   void released() { released_ = true; }
@@ -86,24 +89,26 @@ class Sightings final : public trace::Observer {
         break;
       case EventKind::kDeregisterEnter:
         seen_.insert(event.irql == kernel::kDispatchLevel ? "departs at dispatch" : "departs at passive");
-        seen_.insert(released_ ? "departs after the module" : "departs by itself");
+        seen_.insert(released_         ? "departs after the module"
+                     : attaching_ != 0 ? "departs during an attach"
+                                       : "departs by itself");
         break;
       case EventKind::kBlock:  // for no object: until everything else has come to rest
-        if (event.object == 0 && event.thread != stage_) {
-          seen_.insert("departs when idle");
+        if (event.object == 0 && callbacks_of_thread_[event.thread] != 0) {
+          seen_.insert("attaches late");
         }
         break;
       case EventKind::kCallbackEnter:
-        ++callback_of_thread_[event.thread];
+        on_callback(event);
         break;
       case EventKind::kCallbackExit:
-        --callback_of_thread_[event.thread];
+        --callbacks_of_thread_[event.thread];
         on_answer(event);
         break;
       case EventKind::kComplete:
-        seen_.insert(callback_of_thread_[event.thread] != 0 ? "completes inside"
-                     : event.irql == kernel::kDispatchLevel ? "completes from a DPC"
-                                                            : "completes from a thread");
+        seen_.insert(callbacks_of_thread_[event.thread] != 0 ? "completes inside"
+                     : event.irql == kernel::kDispatchLevel  ? "completes from a DPC"
+                                                             : "completes from a thread");
         break;
       default:
         break;
@@ -117,13 +122,30 @@ class Sightings final : public trace::Observer {
       seen_.insert("comes back");
     }
   }
+  void on_callback(const Event& event) {
+    ++callbacks_of_thread_[event.thread];
+    const auto callback = static_cast<Callback>(event.a);
+    attaching_ += callback == Callback::kClientAttachProvider || callback == Callback::kProviderAttachClient ? 1 : 0;
+  }
+  static const char* name_of_answer(std::uint32_t status) {
+    switch (static_cast<nmr::Status>(status)) {
+      case kernel::kStatusSuccess:
+        return "accepts";
+      case kernel::kStatusNoInterface:
+        return "declines";
+      default:
+        return "fails";
+    }
+  }
   void on_answer(const Event& event) {
     switch (static_cast<Callback>(event.a)) {
       case Callback::kClientAttachProvider:
-        seen_.insert(event.status == 0 ? "accepts as client" : "declines as client");
+        --attaching_;
+        seen_.insert(std::string(name_of_answer(event.status)) + " as client");
         break;
       case Callback::kProviderAttachClient:
-        seen_.insert(event.status == 0 ? "accepts as provider" : "declines as provider");
+        --attaching_;
+        seen_.insert(std::string(name_of_answer(event.status)) + " as provider");
         break;
       case Callback::kClientDetachProvider:
       case Callback::kProviderDetachClient:
@@ -138,7 +160,8 @@ class Sightings final : public trace::Observer {
   bool module_is_loaded_ = false;
   bool released_ = false;
   std::map<std::uint64_t, int> registers_of_context_;
-  std::map<trace::ThreadNumber, int> callback_of_thread_;
+  std::map<trace::ThreadNumber, int> callbacks_of_thread_;
+  int attaching_ = 0;
   std::set<trace::ThreadNumber> late_threads_;
   std::set<std::string> seen_;
 };
@@ -167,12 +190,31 @@ class PeersTest : public ::testing::Test {
     registrar.reset(world);
     model.reset(options_of(world));
     as_module.reset();
-    peers.reset(uses);
+    peers.reset();
+    for (const NpiUse& use : uses) {
+      for (std::uint32_t left = crowd; left > 0; --left) {
+        peers.add(use, draw_behaviour());
+      }
+    }
+    for (const auto& [use, behaviour] : plans) {
+      peers.add(use, behaviour);
+    }
     sightings.begin(kernel.spawn(schedule::ThreadRole::kTest, &PeersTest::stage, this, kernel::kPassiveLevel));
     const EndReason end = scheduler.run();
     model.finish(end == EndReason::kAllEnded);
     as_module.unload();
     return end;
+  }
+  // Each field by itself, all alternatives alike.
+  Behaviour draw_behaviour() {
+    BehaviourValues values{};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (kBehaviourFields[i].applies(values)) {
+        const auto alternatives = static_cast<std::uint32_t>(kBehaviourFields[i].alternatives.size());
+        values[i] = static_cast<std::uint8_t>(scheduler.choose(alternatives, schedule::ChoiceKind::kPeer));
+      }
+    }
+    return behaviour_of(values);
   }
   static void stage(void* test) {
     PeersTest& self = *static_cast<PeersTest*>(test);
@@ -198,6 +240,8 @@ class PeersTest : public ::testing::Test {
     return options;
   }
 
+  std::uint32_t crowd = 1;                          // drawn peers for each use
+  std::vector<std::pair<NpiUse, Behaviour>> plans;  // and these
   static constexpr NpiUse kBothRoles[] = {{{0x1111, 0x2222}, Role::kProvider}, {{0x1111, 0x2222}, Role::kClient}};
 
   std::unique_ptr<trace::EventRing> ring = std::make_unique<trace::EventRing>();
@@ -229,18 +273,44 @@ TEST_F(PeersTest, PeersKeepEveryRuleInEveryWorld) {
   }
 }
 
+TEST_F(PeersTest, CrowdsKeepEveryRuleToo) {
+  schedule::RandomWalk random;
+  crowd = 3;
+  for (std::uint64_t seed = 1; seed <= kExecutions / 4; ++seed) {
+    ASSERT_EQ(run(random, seed, true, kBothRoles), EndReason::kAllEnded) << "seed " << seed;
+    ASSERT_TRUE(as_module.findings().empty())
+        << "seed " << seed << ": " << as_module.findings().front() << ", world " << text_of(registrar.world());
+    ASSERT_TRUE(model.disagreements().empty())
+        << "seed " << seed << ": " << model.disagreements().front() << ", world " << text_of(registrar.world());
+  }
+}
+
 TEST_F(PeersTest, EachBehaviourIsReached) {
   schedule::RandomWalk random;
   for (std::uint64_t seed = 1; seed <= kExecutions; ++seed) {
     run(random, seed, false, kBothRoles);
   }
-  const std::set<std::string> expected = {
-      "arrives before the module", "arrives at any time",     "arrives after the module",
-      "accepts as client",         "declines as client",      "accepts as provider",
-      "declines as provider",      "detach succeeds",         "detach pends",
-      "completes inside",          "completes from a thread", "completes from a DPC",
-      "departs after the module",  "departs by itself",       "departs when idle",
-      "departs at dispatch",       "departs at passive",      "comes back"};
+  const std::set<std::string> expected = {"arrives before the module",
+                                          "arrives at any time",
+                                          "arrives after the module",
+                                          "accepts as client",
+                                          "declines as client",
+                                          "fails as client",
+                                          "accepts as provider",
+                                          "declines as provider",
+                                          "fails as provider",
+                                          "attaches late",
+                                          "detach succeeds",
+                                          "detach pends",
+                                          "completes inside",
+                                          "completes from a thread",
+                                          "completes from a DPC",
+                                          "departs after the module",
+                                          "departs by itself",
+                                          "departs during an attach",
+                                          "departs at dispatch",
+                                          "departs at passive",
+                                          "comes back"};
   EXPECT_EQ(sightings.seen(), expected);
 }
 
@@ -255,20 +325,55 @@ TEST_F(PeersTest, FirstAlternativesAreOnePeerThatAcceptsAndLeavesLast) {
                                    "detach succeeds", "departs after the module", "departs at passive"}));
 }
 
-TEST_F(PeersTest, ComeInTheOtherRoleAndMayBeAbsentOrSeveral) {
+TEST_F(PeersTest, ComeInTheOtherRole) {
   constexpr NpiUse kProvided[] = {{{0x1111, 0x2222}, Role::kProvider}};
+  crowd = 2;
+  std::size_t most = 0;
   schedule::RandomWalk random;
-  std::set<std::size_t> counts;
   for (std::uint64_t seed = 1; seed <= 500; ++seed) {
     ASSERT_EQ(run(random, seed, false, kProvided), EndReason::kAllEnded);
-    counts.insert(registrar.registrations());
+    most = std::max(most, registrar.registrations());
     for (trace::ObjectNumber number = 1; number <= registrar.registrations(); ++number) {
       ASSERT_EQ(registrar.registration(number).role, Role::kClient);
       ASSERT_EQ(registrar.registration(number).characteristics.npi, kProvided[0].id);
     }
   }
-  for (const std::size_t count : {0U, 1U, 2U, 3U}) {
-    EXPECT_EQ(counts.count(count), 1U) << count;
+  EXPECT_EQ(most, 6U) << "two peers, three visits each";
+}
+
+TEST_F(PeersTest, DeclinesAtFirstThenAccepts) {
+  schedule::ByteSource nothing({});
+  Behaviour declining;
+  declining.answer = Answer::kDeclineAtFirst;
+  plans = {{kBothRoles[0], declining}, {kBothRoles[1], {}}, {kBothRoles[1], {}}};
+  ASSERT_EQ(run(nothing, 0, false, {}), EndReason::kAllEnded);
+  EXPECT_EQ(registrar.bindings(), 2U);
+  EXPECT_TRUE(sightings.seen().contains("declines as client"));
+  EXPECT_TRUE(sightings.seen().contains("accepts as client"));
+}
+
+// The first detach completes after the next detach callback has been called, not before. (Peers on both sides: that is
+// the other side's.)
+TEST_F(PeersTest, ACompletionWaitsForTheNextDetach) {
+  Behaviour overtaken;
+  overtaken.first_detach = Detach::kCompleteAfterNext;
+  overtaken.later_detach = Detach::kSucceed;
+  plans = {{kBothRoles[0], overtaken}, {kBothRoles[1], {}}, {kBothRoles[1], {}}};
+  schedule::RandomWalk random;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    ASSERT_EQ(run(random, seed, false, {}), EndReason::kAllEnded);
+    std::uint64_t detaches = 0;
+    std::uint64_t detaches_at_completion = 0;
+    for (std::uint64_t i = 0; i < recorder.size(); ++i) {
+      const Event& event = recorder.at(i);
+      const bool detach = event.kind == EventKind::kCallbackEnter &&
+                          (event.a == static_cast<std::uint64_t>(Callback::kClientDetachProvider) ||
+                           event.a == static_cast<std::uint64_t>(Callback::kProviderDetachClient));
+      detaches += detach ? 1 : 0;
+      detaches_at_completion = event.kind == EventKind::kComplete ? detaches : detaches_at_completion;
+    }
+    ASSERT_EQ(detaches, 4U);
+    ASSERT_GE(detaches_at_completion, 2U) << "seed " << seed;
   }
 }
 

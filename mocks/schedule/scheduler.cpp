@@ -149,10 +149,7 @@ ThreadNumber Scheduler::spawn(ThreadRole role, ThreadBody body, void* argument, 
     thread.parked = true;
   }
   announce_spawn(thread);
-  Event started = event(EventKind::kThreadStart);
-  started.object = number;
-  started.a = static_cast<std::uint64_t>(role);
-  write(started);
+  write(EventKind::kThreadStart, number, static_cast<std::uint64_t>(role));
   if (notify_) {
     strategy_->on_started(number);
   }
@@ -180,7 +177,7 @@ void Scheduler::fiber_main(void* argument) {
 // Returns when the thread's number has been given to a new body.
 [[gnu::always_inline]] inline void Scheduler::finish_current() {
   Thread& self = *current_;
-  write(event(EventKind::kThreadEnd));
+  write(EventKind::kThreadEnd, 0);
   announce_end();
   self.alive = false;
   self.parked = true;
@@ -199,7 +196,7 @@ void Scheduler::fiber_main(void* argument) {
 
 void Scheduler::exit_thread() {
   Thread& self = *current_;
-  write(event(EventKind::kThreadEnd));
+  write(EventKind::kThreadEnd, 0);
   announce_end();
   self.alive = false;
   remove_runnable(self);
@@ -288,9 +285,7 @@ ThreadNumber Scheduler::pick_next() {
         tick();
         continue;
       } else {
-        Event stuck = event(EventKind::kDeadlock);
-        stuck.a = alive_;
-        write(stuck);
+        write(EventKind::kDeadlock, 0, alive_);
         end(EndReason::kDeadlock);
       }
     }
@@ -328,9 +323,7 @@ void Scheduler::tick() {
   }
   Thread* const interrupted = current_;
   current_ = &threads_[kClock];
-  Event passed = event(EventKind::kTimePasses);
-  passed.a = now_;
-  write(passed);
+  write(EventKind::kTimePasses, 0, now_);
   strategy_->on_yield(kClock);
   timer.routine(timer.context, timer.argument);
   current_ = interrupted;
@@ -351,9 +344,7 @@ void Scheduler::check_steps() {
 }
 
 void Scheduler::end_at_step_limit() {
-  Event limit = event(EventKind::kStepLimit);
-  limit.a = steps_;
-  write(limit);
+  write(EventKind::kStepLimit, 0, steps_);
   end(EndReason::kStepLimit);
 }
 

@@ -107,9 +107,7 @@ class Scheduler {
   void yield(const Operation& operation);
   // The current thread cannot go on until make_runnable(). `object`: what it waits for.
   [[gnu::always_inline]] void block(ObjectNumber object) {
-    trace::Event blocked = event(trace::EventKind::kBlock);
-    blocked.object = object;
-    write(blocked);
+    write(trace::EventKind::kBlock, object);
     remove_runnable(*current_);
     const ThreadNumber next = pick_next();
     if (next != current_->number) {
@@ -161,6 +159,14 @@ class Scheduler {
     return event;
   }
   [[gnu::always_inline]] void write(const trace::Event& event) { recorder_.write(event); }
+  // Writes an event by the current thread.
+  [[gnu::always_inline]] void write(trace::EventKind kind, ObjectNumber object, std::uint64_t a = 0,
+                                    std::uint64_t b = 0, std::uint32_t status = 0, trace::RoutineNumber routine = 0,
+                                    trace::ModuleNumber module = 0, trace::Outcome outcome = trace::Outcome::kOk) {
+    const Thread& writer = *current_;
+    recorder_.write(
+        trace::make_event(kind, writer.irql, writer.number, routine, outcome, module, object, status, a, b));
+  }
 
  private:
   struct RunnableSet {
@@ -197,9 +203,7 @@ class Scheduler {
   [[gnu::always_inline]] void switch_to(Thread& next) {
     Thread& from = *current_;
     current_ = &next;
-    trace::Event switched = event(trace::EventKind::kSwitch);
-    switched.a = from.number;
-    write(switched);
+    write(trace::EventKind::kSwitch, 0, from.number);
     on_stack_ = &next;  // not before: an observer of the event may end the execution
     Fiber::switch_between(from.fiber, next.fiber);
   }
