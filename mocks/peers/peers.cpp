@@ -139,7 +139,8 @@ Status Peers::attach_as_client(void* handle, void* context, const void*) {
   binding = {&peer, handle};
   void* provider_context = nullptr;
   const void* provider_dispatch = nullptr;
-  return peer.owner->registrar_.client_attach_provider(handle, &binding, dispatch_stubs(), &provider_context,
+  const void* const dispatch = dispatch_stubs(Role::kProvider, nmr::number_of_handle(handle));
+  return peer.owner->registrar_.client_attach_provider(handle, &binding, dispatch, &provider_context,
                                                        &provider_dispatch);
 }
 
@@ -152,7 +153,7 @@ Status Peers::attach_as_provider(void* handle, void* context, const void*, void*
   Binding& binding = peer.owner->bindings_.add();
   binding = {&peer, handle};
   *provider_context = &binding;
-  *provider_dispatch = dispatch_stubs();
+  *provider_dispatch = dispatch_stubs(Role::kClient, nmr::number_of_handle(handle));
   return kernel::kStatusSuccess;
 }
 
