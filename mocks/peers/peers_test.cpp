@@ -11,6 +11,7 @@
 #include "contract/rules.h"
 #include "nmr/reference_model.h"
 #include "nmr/world.h"
+#include "peers/dispatch_stubs.h"
 #include "schedule/byte_source.h"
 #include "schedule/random_walk.h"
 
@@ -276,6 +277,25 @@ TEST_F(PeersTest, NobodyComesForNothing) {
   schedule::RandomWalk random;
   EXPECT_EQ(run(random, 1, true, {}), EndReason::kAllEnded);
   EXPECT_EQ(registrar.registrations(), 0U);
+}
+
+// What calls are told apart by: each side is given the table that stands for this binding and this side.
+TEST_F(PeersTest, EachBindingHasTablesOfItsOwn) {
+  schedule::RandomWalk random;
+  std::size_t accepted = 0;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    ASSERT_EQ(run(random, seed, false, kBothRoles), EndReason::kAllEnded);
+    for (trace::ObjectNumber number = 1; number <= registrar.bindings(); ++number) {
+      const nmr::Side& provider = registrar.binding(number).sides[nmr::index_of(Role::kProvider)];
+      const nmr::Side& client = registrar.binding(number).sides[nmr::index_of(Role::kClient)];
+      if (provider.progress == nmr::DetachProgress::kDone) {  // it had accepted
+        ASSERT_EQ(provider.dispatch, dispatch_stubs(Role::kClient, number));
+        ASSERT_EQ(client.dispatch, dispatch_stubs(Role::kProvider, number));
+        ++accepted;
+      }
+    }
+  }
+  EXPECT_GT(accepted, 200U);
 }
 
 }  // namespace
