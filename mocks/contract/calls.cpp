@@ -98,7 +98,6 @@ void Calls::on_call(const Event& event) {
     }
     call.binding = owner.binding;
   }
-  ++at(call.binding).sides[call.side].calls;
   const std::string_view rule = breach_of(event, call.binding);
   if (!rule.empty()) {
     report(FindingKind::kUseAfterDetach, rule, event);
@@ -106,8 +105,8 @@ void Calls::on_call(const Event& event) {
 }
 
 // The rule that the call breaks by beginning now; empty if none.
-std::string_view Calls::breach_of(const Event& event, ObjectNumber binding) const {
-  const Side& side = bindings_[binding].sides[event.status];
+std::string_view Calls::breach_of(const Event& event, ObjectNumber binding) {
+  const Side& side = at(binding).sides[event.status];
   switch (side.use) {
     case Use::kForbidden:
       return event.status == kClient ? "R43" : "R55";
@@ -121,14 +120,9 @@ std::string_view Calls::breach_of(const Event& event, ObjectNumber binding) cons
 }
 
 void Calls::on_call_end(const Event& event) {
-  if (event.module == 0) {
-    return;
+  if (event.module != 0) {
+    grown(calls_, event.thread) = {};
   }
-  Call& call = grown(calls_, event.thread);
-  if (call.binding != 0) {
-    --at(call.binding).sides[call.side].calls;
-  }
-  call = {};
 }
 
 void Calls::on_callback_enter(const Event& event) {
@@ -185,11 +179,7 @@ void Calls::on_complete(const Event& event) {
 
 // A side calls no more; `rule` forbids that while calls of its own are running. The call is the cause.
 void Calls::end_use(const Event& event, std::size_t side, Use use, std::string_view rule) {
-  Side& ended = at(event.object).sides[side];
-  ended.use = use;
-  if (ended.calls == 0) {
-    return;
-  }
+  at(event.object).sides[side].use = use;
   for (const Call& call : calls_) {
     if (call.binding == event.object && call.side == side) {
       report(FindingKind::kUseAfterDetach, rule, event, call.entered);

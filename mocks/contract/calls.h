@@ -34,7 +34,6 @@ class Calls final : public RuleFamily {
     Use use = Use::kForbidden;
     bool cleans_up = false;
     trace::ThreadNumber cleanup_thread = 0;  // of its running cleanup callback, where cleans_up
-    std::uint32_t calls = 0;                 // entered and not returned
   };
   struct Binding {
     std::array<Side, 2> sides;  // by nmr::Role
@@ -56,7 +55,7 @@ class Calls final : public RuleFamily {
   Binding& at(trace::ObjectNumber binding);
   void on_call(const trace::Event& event);
   void on_call_end(const trace::Event& event);
-  std::string_view breach_of(const trace::Event& event, trace::ObjectNumber binding) const;
+  std::string_view breach_of(const trace::Event& event, trace::ObjectNumber binding);
   void on_callback_enter(const trace::Event& event);
   void on_callback_exit(const trace::Event& event);
   void on_complete(const trace::Event& event);
@@ -65,7 +64,7 @@ class Calls final : public RuleFamily {
   Owner owner_of(std::uint64_t context) const { return context < owners_.size() ? owners_[context] : Owner{}; }
 
   std::vector<Binding> bindings_;  // by number
-  std::vector<Call> calls_;        // by thread
+  std::vector<Call> calls_;        // by thread; as short as the last thread that called
   std::vector<Owner> owners_;      // by number of the context
 };
 

@@ -264,6 +264,20 @@ TEST(CallsTest, ContextsOfOtherBindings) {
          attach_as_client(s, 1);
          call_with(s, 1, 20);
        }},
+      {"the own one, as client", kRight,
+       [](Stream& s) {
+         attach_as_client(s, 1);
+         s.write({.kind = Kind::kAttachCallEnter, .module = Stream::kModule, .object = 2, .b = 20});
+         call_with(s, 1, 20);
+       }},
+      {"of another module under test, which is called directly", kRight,
+       [](Stream& s) {
+         attach_as_client(s, 1);
+         enter_callback(s, Callback::kProviderAttachClient, 2, Stream::kOtherModule);
+         s.callback_returns(Callback::kProviderAttachClient, 2, kSuccess, 3, Stream::kOtherModule);
+         s.write({.kind = Kind::kAttachCallExit, .module = Stream::kModule, .object = 2, .b = 20});
+         call_with(s, 1, 20);
+       }},
   });
 }
 
@@ -307,6 +321,10 @@ TEST(CallsTest, AnExecutionForgetsTheOneBefore) {
   s.reset();
   attach_as_client(s, 1);
   detach(s, 1, kSuccess);
+  EXPECT_EQ(s.verdict(), kRight);
+  s.reset();
+  attach_as_client(s, 3);
+  call_with(s, 3, context_of(1));
   EXPECT_EQ(s.verdict(), kRight);
   s.reset();
   call(s, 1);
