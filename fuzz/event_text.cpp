@@ -41,6 +41,16 @@ std::string registration_text(const Event& event) {
                      kHandleStateNames.at(event.kind == EventKind::kRegisterEnter ? 0 : event.a));
 }
 
+// "the provider's function 3": what a call through a dispatch table goes to.
+std::string function_text(const Event& call) {
+  return fmt::format("the {}'s function {}", call.status == 0 ? "provider" : "client", call.a);
+}
+
+std::string call_text(const Event& event) {
+  return fmt::format("{} {}{}", event.kind == EventKind::kNpiCallEnter ? "calls" : "returns from", function_text(event),
+                     event.object != 0 ? fmt::format(" of binding {}", event.object) : "");
+}
+
 }  // namespace
 
 std::string text_of(const Event& event) {
@@ -127,11 +137,38 @@ std::string text_of(const Event& event) {
     case EventKind::kLeftOver:
       return fmt::format("{} {} is {}", kernel::name_of(static_cast<kernel::ObjectKind>(event.a)), event.object,
                          event.b != 0 ? "queued or running" : "still held");
+    case EventKind::kNpiCallEnter:
+    case EventKind::kNpiCallExit:
+      return call_text(event);
     case EventKind::kNone:
     case EventKind::kCount:
       break;
   }
   return "";
+}
+
+std::string title_of_call(const Event& call, std::string_view rule) {
+  const std::string called = function_text(call) + " was called ";
+  const std::string_view caller = call.status == 0 ? "client" : "provider";
+  if (rule == "R43") {
+    return called + "though the provider had not accepted this client";
+  }
+  if (rule == "R55") {
+    return called + "after this provider had declined the client";
+  }
+  if (rule == "R63") {
+    return called + "with the context of another binding";
+  }
+  return called + (rule == "R87" ? fmt::format("by this {}'s cleanup callback", caller)
+                                 : fmt::format("after this {}'s detach was complete", caller));
+}
+
+std::string title_of_unfinished_call(const Event& end, const Event& call) {
+  return fmt::format("{} while a call of {} was in progress",
+                     end.kind == EventKind::kComplete
+                         ? fmt::format("{} was called", routine_name(end))
+                         : fmt::format("{} returned {}", routine_name(end), status_text(end.status)),
+                     function_text(call));
 }
 
 std::string_view routine_name(const Event& event) { return kernel::row_of(event.routine).name; }

@@ -14,6 +14,11 @@ std::string line_of(const trace::Event& event, std::uint64_t number);
 // As above, without number, thread and IRQL: what happened.
 std::string text_of(const trace::Event& event);
 
+// Titles of findings about calls through a dispatch table, after the rule that is broken: `call` began when it must
+// not, or it was not over when `end`, a callback's return or a completion, said so.
+std::string title_of_call(const trace::Event& call, std::string_view rule);
+std::string title_of_unfinished_call(const trace::Event& end, const trace::Event& call);
+
 // The name of the event's routine; "" if it has none.
 std::string_view routine_name(const trace::Event& event);
 

@@ -84,10 +84,44 @@ TEST(EventTextTest, Lines) {
        "store of 8 bytes in freed pool memory"},
       {{.kind = EventKind::kSideState, .object = 1, .status = 1, .a = 1, .b = 3},
        "binding 1, provider side: in its callback -> pending"},
+      {{.kind = EventKind::kNpiCallEnter, .object = 2, .status = 0, .a = 3},
+       "calls the provider's function 3 of binding 2"},
+      {{.kind = EventKind::kNpiCallExit, .status = 1, .a = 3}, "returns from the client's function 3"},
   };
   for (const Case& each : cases) {
     EXPECT_EQ(text_of(each.event), each.text);
   }
+}
+
+TEST(EventTextTest, TitlesOfCallsNameTheFunctionAndWhatIsWrong) {
+  const Event by_client = {.kind = EventKind::kNpiCallEnter, .object = 2, .status = 0, .a = 3};
+  const Event by_provider = {.kind = EventKind::kNpiCallEnter, .object = 2, .status = 1, .a = 0};
+  struct Case {
+    const Event& call;
+    const char* rule;
+    const char* title;
+  };
+  const Case cases[] = {
+      {by_client, "R43", "the provider's function 3 was called though the provider had not accepted this client"},
+      {by_provider, "R55", "the client's function 0 was called after this provider had declined the client"},
+      {by_client, "R58", "the provider's function 3 was called after this client's detach was complete"},
+      {by_provider, "R58", "the client's function 0 was called after this provider's detach was complete"},
+      {by_client, "R63", "the provider's function 3 was called with the context of another binding"},
+      {by_provider, "R87", "the client's function 0 was called by this provider's cleanup callback"},
+  };
+  for (const Case& each : cases) {
+    EXPECT_EQ(title_of_call(each.call, each.rule), each.title);
+  }
+}
+
+TEST(EventTextTest, TitlesOfUnfinishedCallsNameWhatCameTooEarly) {
+  const Event call = {.kind = EventKind::kNpiCallEnter, .object = 2, .status = 0, .a = 3};
+  EXPECT_EQ(
+      title_of_unfinished_call({.kind = EventKind::kCallbackExit, .routine = of(Routine::ClientDetachProvider)}, call),
+      "ClientDetachProvider returned STATUS_SUCCESS while a call of the provider's function 3 was in progress");
+  EXPECT_EQ(title_of_unfinished_call(
+                {.kind = EventKind::kComplete, .routine = of(Routine::NmrClientDetachProviderComplete)}, call),
+            "NmrClientDetachProviderComplete was called while a call of the provider's function 3 was in progress");
 }
 
 TEST(EventTextTest, ALineBeginsWithNumberThreadAndRaisedIrql) {

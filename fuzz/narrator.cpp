@@ -85,6 +85,7 @@ std::string_view leaving_routine(const Event& event) {
 // `where`: the function of the module in which it was found; may be empty.
 std::string title_of(const contract::Finding& finding, const Event& cause, const std::string& where) {
   const Event& event = finding.event;
+  const std::string place = where.empty() ? "" : fmt::format(", in {}", where);
   switch (finding.kind) {
     case FindingKind::kUnloadRegistered:
       return fmt::format("{} while registration {} ({}) was never deregistered", leaving_routine(event), cause.object,
@@ -98,8 +99,12 @@ std::string title_of(const contract::Finding& finding, const Event& cause, const
     case FindingKind::kMemoryLeak:
       return fmt::format("pool block {} of {} bytes from {} is still allocated after the module is gone", event.object,
                          cause.a, routine_name(cause));
+    case FindingKind::kUseAfterDetach:
+      return (event.kind == EventKind::kNpiCallEnter ? title_of_call(event, finding.rule)
+                                                     : title_of_unfinished_call(event, cause)) +
+             place;
     default:
-      return text_of(event) + (where.empty() ? "" : fmt::format(", in {}", where));
+      return text_of(event) + place;
   }
 }
 
@@ -218,14 +223,17 @@ Report Narrator::report() const {
   report.kind = contract::name_of(found_.kind);
   report.rule = found_.rule;
   report.stack = lines_of(frames(found_stack_, false));
-  if (found_.cause_number != found_.event_number) {
+  const bool finding_is_its_cause = found_.cause_number == found_.event_number;
+  if (!finding_is_its_cause) {
     report.cause_stack = lines_of(frames(cause_stack_, false));
   }
   std::vector<Frame> found = frames(found_stack_, true);
   std::vector<Frame> cause = frames(cause_stack_, true);
   if (const std::uintptr_t callback = returned_callback(found_.event); callback != 0) {
     found = module_frames(symbolizer, images_, std::array{callback + 1}, true);
-    cause = found;
+    if (finding_is_its_cause) {
+      cause = found;
+    }
     const std::vector<std::string> lines = lines_of(found);
     report.stack.insert(report.stack.begin(), lines.begin(), lines.end());
   }

@@ -16,6 +16,7 @@ constexpr std::string_view kProviderAttachPages = "ProviderAttachClient";
 constexpr std::string_view kDetachPages = "ClientDetachProvider, ProviderDetachClient";
 constexpr std::string_view kCompletePages = "NmrClientDetachProviderComplete, NmrProviderDetachClientComplete";
 constexpr std::string_view kCleanupPages = "ClientCleanupBindingContext, ProviderCleanupBindingContext";
+constexpr std::string_view kCountingPage = "programming-considerations";
 constexpr std::string_view kGeneral = "kernel-mode driver documentation";
 
 constexpr auto kRows = std::to_array<RuleRow>({
@@ -51,16 +52,35 @@ constexpr auto kRows = std::to_array<RuleRow>({
      FindingKind::kBadStatus, ""},
     {"R39", "The client's attach callback does not fail once NmrClientAttachProvider has succeeded.", kAttachPages,
      FindingKind::kBadStatus, ""},
+    {"R43", "After a refusal the client uses nothing of the provider's.", kAttachPages, FindingKind::kUseAfterDetach,
+     ""},
     {"R46", "A successful NmrClientAttachProvider is not repeated for the same binding.", kAttachPages,
      FindingKind::kBadCall, ""},
     {"R49", "A provider that accepts a client sets both outputs.", kProviderAttachPages, FindingKind::kBadStatus, ""},
     {"R50", "The provider's attach callback returns no success code but STATUS_SUCCESS.", kProviderAttachPages,
      FindingKind::kBadStatus, ""},
+    {"R55", "After it has declined a client the provider uses neither its context nor its dispatch table.",
+     kProviderAttachPages, FindingKind::kUseAfterDetach, ""},
+    {"R58", "The other side's functions are called only between attach and the end of the own detach.", kDetachPages,
+     FindingKind::kUseAfterDetach, ""},
+    {"R59", "Each call is counted before it starts and until it has ended.", kCountingPage,
+     FindingKind::kUseAfterDetach, ""},
+    {"R61", "The test for a detach and the count of a call are one step against the detach callback.", kCountingPage,
+     FindingKind::kUseAfterDetach, ""},
+    {"R63", "The context that is passed in a call is the one of that binding.",
+     "managing-multiple-attached-client-modules, managing-multiple-attached-provider-modules",
+     FindingKind::kUseAfterDetach, ""},
     {"R65", "A detach callback returns STATUS_SUCCESS or STATUS_PENDING.", kDetachPages, FindingKind::kBadStatus, ""},
+    {"R66", "A detach callback returns STATUS_SUCCESS only if no call of its own side is in progress.", kDetachPages,
+     FindingKind::kUseAfterDetach, ""},
+    {"R67", "With calls in progress a detach callback returns STATUS_PENDING.", kDetachPages,
+     FindingKind::kUseAfterDetach, ""},
     {"R68", "A detach that was left pending is completed.", kCompletePages, FindingKind::kDeadlock, ""},
     {"R69", "A detach is completed once.", kCompletePages, FindingKind::kBadCall, ""},
     {"R70", "A detach whose callback returned STATUS_SUCCESS is not completed.", kCompletePages, FindingKind::kBadCall,
      ""},
+    {"R71", "A detach is not completed before the side's last call in progress has ended.", kCompletePages,
+     FindingKind::kUseAfterDetach, ""},
     {"R72", "A completion is given the binding handle of its binding.", kCompletePages, FindingKind::kBadHandle, ""},
     {"R73", "Each side completes its detach with its own routine.", kCompletePages, FindingKind::kBadHandle, ""},
     {"R74", "No new call into the other side begins after the own detach callback has been entered.",
@@ -72,6 +92,7 @@ constexpr auto kRows = std::to_array<RuleRow>({
     {"R85", "Cleanup frees a dynamically allocated binding context, once.", kCleanupPages, FindingKind::kMemoryLeak,
      ""},
     {"R86", "Cleanup callbacks work at DISPATCH_LEVEL and do not wait.", kCleanupPages, FindingKind::kIrql, ""},
+    {"R87", "Cleanup callbacks make no call into the other side.", kCleanupPages, FindingKind::kUseAfterDetach, ""},
     {"R89", "Unload makes sure that every registration is deregistered before the module leaves memory.", kUnloadPages,
      FindingKind::kUnloadRegistered, ""},
     {"R90", "Unload does not return before each deregistration is complete.", kUnloadPages, FindingKind::kUnloadPending,

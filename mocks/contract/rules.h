@@ -2,6 +2,7 @@
 #pragma once
 
 #include "contract/callback_status.h"
+#include "contract/calls.h"
 #include "contract/handles.h"
 #include "contract/progress.h"
 #include "contract/protocol.h"
@@ -15,6 +16,7 @@ class Rules {
       : protocol_(recorder, sink),
         handles_(recorder, sink),
         callback_status_(recorder, sink),
+        calls_(recorder, sink),
         unload_(recorder, sink),
         progress_(recorder, sink) {}
 
@@ -22,6 +24,7 @@ class Rules {
     protocol_.reset();
     handles_.reset();
     callback_status_.reset();
+    calls_.reset();
     unload_.reset();
     progress_.reset();
   }
@@ -30,6 +33,7 @@ class Rules {
   Protocol protocol_;
   Handles handles_;
   CallbackStatus callback_status_;
+  Calls calls_;
   Unload unload_;
   Progress progress_;
 };

@@ -164,6 +164,10 @@ class Kernel {
 
   // The number by which events name a value the module chose.
   std::uint32_t number_of_value(const void* value) { return values_.number(reinterpret_cast<std::uint64_t>(value)); }
+  // That number if the value has one already, else 0.
+  std::uint32_t known_number_of_value(const void* value) const {
+    return values_.find(reinterpret_cast<std::uint64_t>(value));
+  }
 
   // --- Objects in the module's memory -----------------------------------------------------------------------------
 

@@ -211,7 +211,8 @@ Status Peers::attach_as_client(void* handle, void* context, const void*) {
   Binding& binding = peer.owner->bind(peer, handle);
   void* provider_context = nullptr;
   const void* provider_dispatch = nullptr;
-  return peer.owner->registrar_.client_attach_provider(handle, &binding, dispatch_stubs(), &provider_context,
+  const void* const dispatch = dispatch_stubs(Role::kProvider, nmr::number_of_handle(handle));
+  return peer.owner->registrar_.client_attach_provider(handle, &binding, dispatch, &provider_context,
                                                        &provider_dispatch);
 }
 
@@ -222,7 +223,7 @@ Status Peers::attach_as_provider(void* handle, void* context, const void*, void*
     return status;
   }
   *provider_context = &peer.owner->bind(peer, handle);
-  *provider_dispatch = dispatch_stubs();
+  *provider_dispatch = dispatch_stubs(Role::kClient, nmr::number_of_handle(handle));
   return kernel::kStatusSuccess;
 }
 

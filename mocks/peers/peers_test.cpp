@@ -13,6 +13,7 @@
 #include "contract/rules.h"
 #include "nmr/reference_model.h"
 #include "nmr/world.h"
+#include "peers/dispatch_stubs.h"
 #include "schedule/byte_source.h"
 #include "schedule/random_walk.h"
 
@@ -205,16 +206,25 @@ class PeersTest : public ::testing::Test {
     as_module.unload();
     return end;
   }
-  // Each field by itself, all alternatives alike.
+  // Each field by itself, with the odds of its table.
   Behaviour draw_behaviour() {
     BehaviourValues values{};
     for (std::size_t i = 0; i < values.size(); ++i) {
-      if (kBehaviourFields[i].applies(values)) {
-        const auto alternatives = static_cast<std::uint32_t>(kBehaviourFields[i].alternatives.size());
-        values[i] = static_cast<std::uint8_t>(scheduler.choose(alternatives, schedule::ChoiceKind::kPeer));
-      }
+      values[i] = kBehaviourFields[i].applies(values) ? draw(kBehaviourFields[i]) : std::uint8_t{0};
     }
     return behaviour_of(values);
+  }
+  std::uint8_t draw(const BehaviourField& field) {
+    std::uint32_t odds = 0;
+    for (const Alternative& alternative : field.alternatives) {
+      odds += alternative.weight;
+    }
+    std::uint32_t left = scheduler.choose(odds, schedule::ChoiceKind::kPeer);
+    std::uint8_t value = 0;
+    while (left >= field.alternatives[value].weight) {
+      left -= field.alternatives[value++].weight;
+    }
+    return value;
   }
   static void stage(void* test) {
     PeersTest& self = *static_cast<PeersTest*>(test);
@@ -381,6 +391,25 @@ TEST_F(PeersTest, NobodyComesForNothing) {
   schedule::RandomWalk random;
   EXPECT_EQ(run(random, 1, true, {}), EndReason::kAllEnded);
   EXPECT_EQ(registrar.registrations(), 0U);
+}
+
+// What calls are told apart by: each side is given the table that stands for this binding and this side.
+TEST_F(PeersTest, EachBindingHasTablesOfItsOwn) {
+  schedule::RandomWalk random;
+  std::size_t accepted = 0;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    ASSERT_EQ(run(random, seed, false, kBothRoles), EndReason::kAllEnded);
+    for (trace::ObjectNumber number = 1; number <= registrar.bindings(); ++number) {
+      const nmr::Side& provider = registrar.binding(number).sides[nmr::index_of(Role::kProvider)];
+      const nmr::Side& client = registrar.binding(number).sides[nmr::index_of(Role::kClient)];
+      if (provider.progress == nmr::DetachProgress::kDone) {  // it had accepted
+        ASSERT_EQ(provider.dispatch, dispatch_stubs(Role::kClient, number));
+        ASSERT_EQ(client.dispatch, dispatch_stubs(Role::kProvider, number));
+        ++accepted;
+      }
+    }
+  }
+  EXPECT_GT(accepted, 50U);
 }
 
 }  // namespace

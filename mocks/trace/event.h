@@ -71,6 +71,11 @@ enum class EventKind : std::uint8_t {
   kEnd,        // every thread has ended
 
   kLeftOver,  // after the image went: a kernel resource of the module still exists; object, a: kernel::ObjectKind
+
+  // A module's call through the dispatch table that a peer gave it. module: the caller.
+  kNpiCallEnter,  // object: binding, 0 if several share the table; status: nmr::Role of the caller's side; a: index of
+                  // the function; b: number of the first argument if an event has named that value before, else 0
+  kNpiCallExit,   // as kNpiCallEnter
   kCount
 };
 

@@ -23,8 +23,7 @@ class Numbering {
     if (value == 0) {
       return 0;
     }
-    std::size_t index = (value * 0x9e3779b97f4a7c15) >> (64 - kBits);
-    for (;; index = (index + 1) % kSlots) {
+    for (std::size_t index = first_slot(value);; index = (index + 1) % kSlots) {
       Slot& slot = slots_[index];
       if (slot.generation != generation_) {
         if (used_ == kMaximum) {
@@ -39,6 +38,22 @@ class Numbering {
     }
   }
 
+  // The number of `value` if this execution has numbered it and no other value has that number; else 0.
+  std::uint32_t find(std::uint64_t value) const {
+    if (value == 0) {
+      return 0;
+    }
+    for (std::size_t index = first_slot(value);; index = (index + 1) % kSlots) {
+      const Slot& slot = slots_[index];
+      if (slot.generation != generation_) {
+        return 0;
+      }
+      if (slot.value == value) {
+        return slot.number != kMaximum ? slot.number : 0;
+      }
+    }
+  }
+
  private:
   static constexpr unsigned kBits = 14;
   static constexpr std::size_t kSlots = std::size_t{1} << kBits;
@@ -48,6 +63,8 @@ class Numbering {
     std::uint32_t generation = 0;
     std::uint32_t number = 0;
   };
+  static std::size_t first_slot(std::uint64_t value) { return (value * 0x9e3779b97f4a7c15) >> (64 - kBits); }
+
   std::vector<Slot> slots_;
   std::uint32_t generation_ = 1;
   std::uint32_t used_ = 0;

@@ -27,6 +27,28 @@ TEST(Numbering, ResetForgets) {
   }
 }
 
+TEST(Numbering, FindsWithoutNumbering) {
+  Numbering numbering;
+  EXPECT_EQ(numbering.find(7), 0U);
+  EXPECT_EQ(numbering.number(9), 1U) << "looking for 7 has numbered it";
+  EXPECT_EQ(numbering.find(9), 1U);
+  EXPECT_EQ(numbering.find(0), 0U);
+  numbering.reset();
+  EXPECT_EQ(numbering.find(9), 0U);
+}
+
+// The last number says nothing: it is that of all values that came too late as well.
+TEST(Numbering, FindsNoSharedNumber) {
+  Numbering numbering;
+  std::uint64_t value = 1;
+  while (numbering.number(value) < numbering.number(value + 1)) {
+    ++value;
+  }
+  EXPECT_EQ(numbering.find(value - 1), value - 1);
+  EXPECT_EQ(numbering.find(value), 0U);
+  EXPECT_EQ(numbering.find(value + 1), 0U);
+}
+
 // The numbers depend on the order alone, whatever the values hash to.
 TEST(Numbering, ManyValuesKeepTheirNumbers) {
   constexpr std::uint32_t kMany = 8192;
