@@ -29,6 +29,7 @@ static void PrintTo(const CorpusModule& module, std::ostream* out) { *out << mod
 namespace {
 
 constexpr std::uint64_t kSchedulesOfCorrect = 2'000;
+constexpr std::uint64_t kNpisForAll = 4;  // with more NPIs an execution takes longer: there are fewer of them
 constexpr std::uint64_t kSchedulesToFind = 10'000;
 constexpr std::uint64_t kSeeds = 3;
 constexpr std::uint64_t kSchedulesToCompare = 500;
@@ -40,9 +41,10 @@ std::uint64_t seed_of(std::uint64_t seed, std::uint64_t schedule) { return seed 
 // A module with an engine of its own, in the default conditions of a hunt.
 class Hunted {
  public:
-  explicit Hunted(const std::vector<std::string>& sources) {
+  explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {}) {
     module::BuildRequest request;
     request.sources = sources;
+    request.options = options;
     request.variants = {module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain)};
     const auto built = module::build(request);
     if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
@@ -135,12 +137,13 @@ std::string test_name(const ::testing::TestParamInfo<CorpusModule>& info) {
 class CorrectModule : public ::testing::TestWithParam<CorpusModule> {};
 
 TEST_P(CorrectModule, IsNeverAccused) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   EXPECT_EQ(hunted.engine().npis_provided(), GetParam().provides);
   EXPECT_EQ(hunted.engine().npis_consumed(), GetParam().consumes);
   EXPECT_GT(hunted.engine().probe().registrations, 0U);
-  if (const auto found = hunt(hunted, 1, kSchedulesOfCorrect)) {
+  const std::uint64_t npis = std::max<std::uint64_t>(kNpisForAll, GetParam().provides + GetParam().consumes);
+  if (const auto found = hunt(hunted, 1, kSchedulesOfCorrect * kNpisForAll / npis)) {
     ADD_FAILURE() << "schedule " << found->schedule << ": " << described(hunted.engine().describe(found->decisions));
   }
 }
@@ -164,7 +167,7 @@ class PlantedDefect : public ::testing::TestWithParam<CorpusModule> {
 };
 
 TEST_P(PlantedDefect, IsFoundWithEverySeed) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   EXPECT_EQ(hunted.engine().npis_provided(), GetParam().provides);
   EXPECT_EQ(hunted.engine().npis_consumed(), GetParam().consumes);
@@ -182,7 +185,7 @@ TEST_P(PlantedDefect, IsFoundWithEverySeed) {
 }
 
 TEST_P(PlantedDefect, IsReplayedTheSameWay) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   const auto found = hunt(hunted, 1, kSchedulesToFind);
   ASSERT_TRUE(found);
