@@ -16,8 +16,7 @@
 
 #include "contract/rule_table.h"
 #include "fuzz/corpus.h"
-#include "fuzz/engine.h"
-#include "fuzz/strategies.h"
+#include "fuzz/hunt_fixture.h"
 #include "module/files.h"
 #include "module/module_fixture.h"
 #include "schedule/replay.h"
@@ -34,49 +33,6 @@ constexpr std::uint64_t kSchedulesToFind = 10'000;
 constexpr std::uint64_t kSeeds = 3;
 constexpr std::uint64_t kSchedulesToCompare = 500;
 constexpr int kReplays = 20;
-
-// The seed of one schedule; any injective mixture does.
-std::uint64_t seed_of(std::uint64_t seed, std::uint64_t schedule) { return seed * 1'000'003 + schedule; }
-
-// A module with an engine of its own, in the default conditions of a hunt.
-class Hunted {
- public:
-  explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {}) {
-    module::BuildRequest request;
-    request.sources = sources;
-    request.options = options;
-    request.variants = {module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain)};
-    const auto built = module::build(request);
-    if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
-      ADD_FAILURE() << failure->message;
-      return;
-    }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(request.variants.front()));
-    if (const auto* failure = std::get_if<module::LoadFailure>(&loaded)) {
-      ADD_FAILURE() << failure->message;
-      return;
-    }
-    image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
-    images_ = {image_.get()};
-    engine_.emplace(*ring_, *log_, images_, Settings{});
-    strategies_.emplace("mix", engine_->estimate());
-  }
-
-  bool usable() const { return engine_.has_value(); }
-  Engine& engine() { return *engine_; }
-  Execution run(std::uint64_t seed, std::uint64_t schedule) {
-    return engine_->run(strategies_->of_schedule(schedule), seed_of(seed, schedule));
-  }
-  std::vector<std::uint16_t> decisions() const { return {log_->view().begin(), log_->view().end()}; }
-
- private:
-  std::unique_ptr<trace::EventRing> ring_ = std::make_unique<trace::EventRing>();
-  std::unique_ptr<schedule::DecisionLog> log_ = std::make_unique<schedule::DecisionLog>();
-  std::unique_ptr<module::Image> image_;
-  std::vector<module::Image*> images_;
-  std::optional<Engine> engine_;
-  std::optional<StrategySet> strategies_;
-};
 
 // What a hunt with one seed found.
 struct Found {

@@ -6,86 +6,16 @@
 // fcontext switches as the execution has scheduling points on average.
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <string>
-#include <variant>
-
-#include "fuzz/engine.h"
-#include "module/compile.h"
-#include "module/image.h"
-#include "nmrfuzz_config.h"
-#include "schedule/random_bits.h"
-#include "schedule/strategy.h"
+#include "stress/loaded_module.h"
 #include "stress/switch_floor.h"
 
 namespace nmrfuzz::stress {
 namespace {
 
-// Schedules at random; of everything else decides the first alternative, but for the way in which the peer detaches.
-class SeedScenario final : public schedule::Strategy {
+// The module and its executions.
+class Seed : public LoadedModule {
  public:
-  std::string_view name() const override { return "seed-scenario"; }
-  void begin(std::uint64_t seed) override { random_ = schedule::RandomBits(seed); }
-  schedule::RandomBits* uniform_bits() override { return &random_; }
-  schedule::ThreadNumber pick(const schedule::Choices& choices) override {
-    return choices.runnable[random_.below(static_cast<std::uint32_t>(choices.runnable.size()))];
-  }
-  std::uint32_t choose(std::uint32_t alternatives, schedule::ChoiceKind kind) override {
-    constexpr std::uint32_t kDetachWays = 4;
-    constexpr std::uint32_t kCompleteFromThread = 2;
-    return kind == schedule::ChoiceKind::kPeer && alternatives == kDetachWays ? kCompleteFromThread : 0;
-  }
-
- private:
-  schedule::RandomBits random_;
-};
-
-// The module, loaded, and the memory of its executions.
-class Seed {
- public:
-  explicit Seed(bool rules) : ring_(new trace::EventRing), decisions_(new schedule::DecisionLog) {
-    module::BuildRequest request;
-    request.sources = {std::string(NMRFUZZ_SOURCE_DIR) + "/corpus/modules/correct/seed-provider.c"};
-    request.variants = {variant()};
-    auto built = module::build(request);
-    if (const auto* const failure = std::get_if<module::BuildFailure>(&built)) {
-      give_up(failure->message);
-    }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(variant()));
-    if (const auto* const failure = std::get_if<module::LoadFailure>(&loaded)) {
-      give_up(failure->message);
-    }
-    image_ = std::move(std::get<std::unique_ptr<module::Image>>(loaded));
-    fuzz::Settings settings;
-    settings.any_world = false;
-    settings.faults = false;
-    settings.rules = rules;
-    module::Image* const images[] = {image_.get()};
-    engine_ = std::make_unique<fuzz::Engine>(*ring_, *decisions_, images, settings);
-  }
-
-  fuzz::Execution run(std::uint64_t seed) {
-    fuzz::Execution execution = engine_->run(strategy_, seed);
-    if (execution.finding || execution.end != schedule::EndReason::kAllEnded) {
-      give_up("an execution of a correct module did not end well");
-    }
-    return execution;
-  }
-
- private:
-  static module::Variant variant() { return module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain); }
-  [[noreturn]] static void give_up(const std::string& message) {
-    std::fprintf(stderr, "nmrfuzz-bench: engine/seed: %s\n", message.c_str());
-    std::exit(3);
-  }
-
-  std::unique_ptr<trace::EventRing> ring_;
-  std::unique_ptr<schedule::DecisionLog> decisions_;
-  SeedScenario strategy_;
-  std::unique_ptr<module::Image> image_;
-  std::unique_ptr<fuzz::Engine> engine_;
+  explicit Seed(bool rules) : LoadedModule("correct/seed-provider.c", {}, rules) {}
 };
 
 void run_seed(benchmark::State& state, bool rules) {
