@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: NPIs by the dozen, each with a registration, lock and bindings of its own; every third leaves and returns before unload.
+// summary: Many NPIs, each with a registration, lock and bindings of its own; every third leaves and returns.
 // expect: none
 // needs: nothing
 // interleaving: no
@@ -27,11 +27,11 @@
 // provides: 256
 // consumes: 256
 
-// Slot i has NPI i, and nothing in common with the other slots. All deregistrations are begun before any is waited for,
-// in three places: an entry that fails halfway, the departure of every third slot, and Unload.
+// Slot i has NPI i, and nothing in common with the other slots. All deregistrations are begun before any is waited
+// for, in three places: an entry that fails halfway, the departure of every third slot, and Unload.
 //
-// A binding's detach ends in one of two ways: by a work item, in slots of which bit 1 of the index is set, or by whoever
-// drops the last reference. A patrol, a thread of the driver, takes references: it visits every binding once.
+// A binding's detach ends in one of two ways: by a work item, in slots of which bit 1 of the index is set, or by
+// whoever drops the last reference. A patrol, a thread of the driver, takes references: it visits every binding once.
 
 #include <ntddk.h>
 #include <netioddk.h>
@@ -114,7 +114,7 @@ RackIndex(_In_ PVOID BindingContext)
 
 static const RACK_DISPATCH RackDispatch = { RackIndex };
 
-// --- Bindings ---------------------------------------------------------------------------------------------------------
+// --- Bindings --------------------------------------------------------------------------------------------------------
 
 static VOID
 RackCompleteDetach(_In_ RACK_ROLE Role, _In_ HANDLE BindingHandle)
@@ -329,7 +329,7 @@ RackCleanup(PVOID BindingContext)
     RackFreeBinding((PRACK_BINDING)BindingContext);
 }
 
-// --- Registrations ----------------------------------------------------------------------------------------------------
+// --- Registrations ---------------------------------------------------------------------------------------------------
 
 _Must_inspect_result_
 static NTSTATUS
@@ -419,7 +419,7 @@ RackDeregisterAll(_In_ RACK_ORDER Order)
     RackForEach(Order, RackEndDeregister);
 }
 
-// --- The return of every third slot -----------------------------------------------------------------------------------
+// --- The return of every third slot ----------------------------------------------------------------------------------
 
 static VOID
 RackLeaveAndReturn(VOID)
@@ -484,7 +484,7 @@ RackPatrolThread(PVOID StartContext)
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
-// --- Loading and unloading --------------------------------------------------------------------------------------------
+// --- Loading and unloading -------------------------------------------------------------------------------------------
 
 // The thread's object, or NULL.
 static PKTHREAD

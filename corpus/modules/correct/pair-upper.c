@@ -6,9 +6,9 @@
 // needs: nothing
 // interleaving: no
 
-// Loaded together the two are bound to each other twice, once in each direction. So neither direction's detach waits for
-// the other one, and Unload begins both before it waits. A thread uses the bindings in turn; a detach that meets a use
-// pends until it has ended.
+// Loaded together the two are bound to each other twice, once in each direction. So neither direction's detach waits
+// for the other one, and Unload begins both before it waits. A thread uses the bindings in turn; a detach that meets a
+// use pends until it has ended.
 
 #include <ntddk.h>
 #include <netioddk.h>

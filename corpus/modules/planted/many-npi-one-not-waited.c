@@ -163,8 +163,7 @@ FenceUnload(PDRIVER_OBJECT DriverObject)
         }
     }
 
-    // Defect: a client may have come since the first loop, which deregistered its NPI all the same. Nothing is said here
-    // about NPIs that were never used, which are deregistered at once as a rule, but not always.
+    // Defect: without a client there is as good as nothing to wait for, but the deregistration is not complete.
     for (Index = 0; Index < FENCE_NPIS; Index++) {
         if (Status[Index] == STATUS_PENDING && FenceSlots[Index].Attached != 0) {
             NmrWaitForProviderDeregisterComplete(FenceSlots[Index].Handle);
@@ -185,7 +184,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     for (Index = 0; Index < FENCE_NPIS; Index++) {
         FenceInitializeSlot(Index);
-        Status = NmrRegisterProvider(&FenceSlots[Index].Characteristics, &FenceSlots[Index], &FenceSlots[Index].Handle);
+        Status = NmrRegisterProvider(
+            &FenceSlots[Index].Characteristics, &FenceSlots[Index], &FenceSlots[Index].Handle);
         if (!NT_SUCCESS(Status)) {
             FenceDeregisterFirst(Index);
             return Status;

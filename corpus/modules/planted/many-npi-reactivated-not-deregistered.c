@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Provider of eight NPIs of which some leave and return; one that returns without getting a client is forgotten at unload.
+// summary: Provider of eight NPIs of which some leave and return; one that returns and gets no client is forgotten at unload.
 // provides: 8
 // consumes: 0
 // expect: unload-registered
@@ -207,7 +207,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     for (Index = 0; Index < RELAY_NPIS; Index++) {
         RelayInitializeSlot(Index);
-        Status = NmrRegisterProvider(&RelaySlots[Index].Characteristics, &RelaySlots[Index], &RelaySlots[Index].Handle);
+        Status = NmrRegisterProvider(
+            &RelaySlots[Index].Characteristics, &RelaySlots[Index], &RelaySlots[Index].Handle);
         if (!NT_SUCCESS(Status)) {
             while (Index > 0) {
                 RelayDeregister(&RelaySlots[--Index]);

@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Provider of eight NPIs, each waited for by a work item; their common count can reach zero before all deregistrations are begun.
+// summary: Provider of eight NPIs, each awaited by a work item; their common count can be zero before all are begun.
 // provides: 8
 // consumes: 0
 // expect: unload-pending
@@ -170,11 +170,12 @@ TurnoutUnload(PDRIVER_OBJECT DriverObject)
 
     UNREFERENCED_PARAMETER(DriverObject);
 
-    // Defect: the count is back at zero whenever those that were begun so far are through, although others follow.
+    // Defect: the count is back at zero whenever those begun so far are through, although others follow.
     for (Index = 0; Index < TURNOUT_NPIS; Index++) {
         if (NmrDeregisterProvider(TurnoutSlots[Index].Handle) == STATUS_PENDING) {
             InterlockedIncrement(&TurnoutOutstanding);
-            IoQueueWorkItem(TurnoutSlots[Index].WorkItem, TurnoutWaitWorker, DelayedWorkQueue, &TurnoutSlots[Index]);
+            IoQueueWorkItem(
+                TurnoutSlots[Index].WorkItem, TurnoutWaitWorker, DelayedWorkQueue, &TurnoutSlots[Index]);
             Queued = TRUE;
         } else {
             IoFreeWorkItem(TurnoutSlots[Index].WorkItem);
@@ -229,7 +230,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     }
 
     for (Index = 0; Index < TURNOUT_NPIS; Index++) {
-        Status = NmrRegisterProvider(&TurnoutSlots[Index].Characteristics, &TurnoutSlots[Index], &TurnoutSlots[Index].Handle);
+        Status = NmrRegisterProvider(
+            &TurnoutSlots[Index].Characteristics, &TurnoutSlots[Index], &TurnoutSlots[Index].Handle);
         if (!NT_SUCCESS(Status)) {
             while (Index > 0) {
                 TurnoutDeregister(&TurnoutSlots[--Index]);

@@ -161,7 +161,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     for (Index = 0; Index < LADDER_NPIS; Index++) {
         LadderInitializeSlot(Index);
-        Status = NmrRegisterProvider(&LadderSlots[Index].Characteristics, &LadderSlots[Index], &LadderSlots[Index].Handle);
+        Status = NmrRegisterProvider(
+            &LadderSlots[Index].Characteristics, &LadderSlots[Index], &LadderSlots[Index].Handle);
         if (!NT_SUCCESS(Status)) {
             // Defect: the last one that was registered is Index - 1, and stays.
             if (Index > 1) {

@@ -1,12 +1,12 @@
 // nmrfuzz: module
-// summary: Partner of pair-upper that waits for its client registration before it deregisters its provider, on which the former depends.
+// summary: Partner of pair-upper that waits for its client before it deregisters its provider, on which the former depends.
 // provides: 1
 // consumes: 1
 // expect: deadlock
 // rule: R107
 // needs: bindings in both directions, and a partner that does not leave first
 // interleaving: no
-// hardness: median H schedules (default hunt)
+// hardness: median 3 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
@@ -119,7 +119,7 @@ CellarReleaseHeld(VOID)
     }
 }
 
-// Uses each binding once, over and over until none is left that it has not seen: a use counts as a call to the partner.
+// Uses the bindings in turn, a few times; a use counts as a call to the partner.
 _Use_decl_annotations_
 static VOID
 CellarThread(PVOID StartContext)

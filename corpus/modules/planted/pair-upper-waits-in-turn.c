@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Partner of pair-lower that waits for its client registration before it deregisters its provider, on which the former depends.
+// summary: Partner of pair-lower that waits for its client before it deregisters its provider, on which the former depends.
 // provides: 1
 // consumes: 1
 // expect: deadlock
@@ -93,6 +93,32 @@ AtticComplete(_In_ PATTIC_BINDING Binding)
     }
 }
 
+// Drops what the offered bindings held, once there are none.
+static VOID
+AtticReleaseHeld(VOID)
+{
+    PATTIC_BINDING Binding;
+    BOOLEAN Last;
+    KIRQL OldIrql;
+
+    for (;;) {
+        Binding = NULL;
+        Last = FALSE;
+        KeAcquireSpinLock(&AtticLock, &OldIrql);
+        if (AtticOfferedBindings == 0 && !IsListEmpty(&AtticHeld)) {
+            Binding = CONTAINING_RECORD(RemoveHeadList(&AtticHeld), ATTIC_BINDING, Link);
+            Last = --Binding->Uses == 0;
+        }
+        KeReleaseSpinLock(&AtticLock, OldIrql);
+        if (Binding == NULL) {
+            return;
+        }
+        if (Last) {
+            AtticComplete(Binding);
+        }
+    }
+}
+
 // Uses the bindings in turn, a few times; a use counts as a call to the partner.
 _Use_decl_annotations_
 static VOID
@@ -125,6 +151,10 @@ AtticThread(PVOID StartContext)
             AtticComplete(Binding);
         }
     }
+    do {
+        KeWaitForSingleObject(&AtticWake, Executive, KernelMode, FALSE, NULL);
+        AtticReleaseHeld();
+    } while (!AtticStopping);
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
@@ -149,6 +179,7 @@ AtticPublish(_In_ PATTIC_BINDING Binding)
 
     KeAcquireSpinLock(&AtticLock, &OldIrql);
     InsertTailList(&AtticBindings, &Binding->Link);
+    AtticOfferedBindings += Binding->Offered;
     KeReleaseSpinLock(&AtticLock, OldIrql);
 }
 
@@ -274,6 +305,8 @@ AtticStartThread(VOID)
 static VOID
 AtticJoinThread(VOID)
 {
+    InterlockedExchange(&AtticStopping, TRUE);
+    KeSetEvent(&AtticWake, IO_NO_INCREMENT, FALSE);
     KeWaitForSingleObject(AtticThreadObject, Executive, KernelMode, FALSE, NULL);
     ObDereferenceObject(AtticThreadObject);
 }
@@ -305,7 +338,9 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     DriverObject->DriverUnload = AtticUnload;
     KeInitializeSpinLock(&AtticLock);
+    KeInitializeEvent(&AtticWake, SynchronizationEvent, FALSE);
     InitializeListHead(&AtticBindings);
+    InitializeListHead(&AtticHeld);
 
     Status = AtticStartThread();
     if (!NT_SUCCESS(Status)) {
