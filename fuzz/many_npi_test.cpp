@@ -49,8 +49,18 @@ TEST_P(ManyNpis, AHalfThousandFits) {
   EXPECT_EQ(largest.cut_short, 0U);
   EXPECT_LE(largest.events, trace::EventRing::kCapacity) << "the cause of a finding may be lost";
   EXPECT_LT(largest.decisions, schedule::kDecisionsMaximum);
-  std::printf("events %llu steps %llu decisions %u threads %u\n", (unsigned long long)largest.events,
-              (unsigned long long)largest.steps, largest.decisions, largest.threads);
+  EXPECT_LT(4 * largest.threads, 2 * schedule::kThreadsMaximum) << "twice as many NPIs would not fit";
+}
+
+// What an execution does is linear in its NPIs; what that costs, module/load_unload_by_npis of nmrfuzz-bench measures.
+TEST_P(ManyNpis, StepsGrowNoFasterThanNpis) {
+  constexpr std::uint64_t kFactor = 8;
+  const Largest few = largest_of(GetParam(), 32, kFactor * kSchedules);
+  const Largest many = largest_of(GetParam(), 32 * kFactor, kSchedules);
+  EXPECT_GT(many.steps, few.steps);
+  EXPECT_LE(many.steps, kFactor * few.steps);
+  EXPECT_LE(many.events, kFactor * few.events);
+  EXPECT_LE(many.threads, kFactor * few.threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Roles, ManyNpis, ::testing::Values("NPI_PROVIDERS", "NPI_CLIENTS", "NPI_BOTH"),
