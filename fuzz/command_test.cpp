@@ -292,21 +292,16 @@ struct Deadly {
 // What kills the worker is a finding too, and comes again.
 // More threads than there is room for: not clean, and not the module's fault.
 TEST_F(Command, SchedulesThatDoNotFitAreSaidToBeCutShort) {
-  write("crowd.c",
-        std::string(kPreamble) +
-            "#define LEAVE if (NmrDeregisterProvider(Registration) == STATUS_PENDING) "
-            "NmrWaitForProviderDeregisterComplete(Registration); Crowd();\n"
-            "static KEVENT Never;\n"
-            "static VOID Wait(PVOID c) { KeWaitForSingleObject(&Never, Executive, KernelMode, FALSE, NULL); }\n"
-            "static VOID Crowd(VOID) {\n"
-            "  HANDLE Thread;\n"
-            "  KeInitializeEvent(&Never, NotificationEvent, FALSE);\n"
-            "  for (;;) {\n"
-            "    PsCreateSystemThread(&Thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, Wait, NULL);\n"
-            "    ZwClose(Thread);\n"
-            "  }\n"
-            "}\n" +
-            kForgetful);
+  write("crowd.c", std::string(kPreamble) + R"(
+static KEVENT Never;
+static VOID Wait(PVOID c) { KeWaitForSingleObject(&Never, Executive, KernelMode, FALSE, NULL); }
+static VOID Crowd(VOID) {
+  HANDLE Thread;
+  KeInitializeEvent(&Never, NotificationEvent, FALSE);
+  while (PsCreateSystemThread(&Thread, 0, NULL, NULL, NULL, Wait, NULL) == STATUS_SUCCESS) ZwClose(Thread);
+}
+#define LEAVE Crowd();
+)" + kForgetful);
   const Said result = run("hunt crowd.c --schedules 3 --faults off --out out");
   EXPECT_EQ(result.status, 2) << result.out;
   EXPECT_NE(result.err.find("3 of 3 schedules were cut short"), std::string::npos) << result.err;
