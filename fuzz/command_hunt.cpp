@@ -39,6 +39,9 @@ void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& re
   fmt::print(out, "\n{}: {} in {} schedules ({:.1f} s, {:.0f}/s){}\n", modules.short_name(),
              count_text(result.discoveries.size()), result.schedules, result.seconds, rate,
              result.interrupted ? ", interrupted" : "");
+  if (const std::string cut_short = text_of_cut_short(result); !cut_short.empty()) {
+    fmt::print(out, "{}\n", cut_short);
+  }
   if (!result.discoveries.empty()) {
     fmt::print(out, "nmrfuzz replay {}\n", result.discoveries.front().file);
   }

@@ -142,6 +142,9 @@ class Nightly {
     }
     row.outcome = result->discoveries.empty() ? "clean" : "finding";
     row.detail = fmt::format("{:.0f} schedules/s", static_cast<double>(result->schedules) / result->seconds);
+    if (const std::string cut_short = text_of_cut_short(*result); !cut_short.empty()) {
+      row.detail += "; " + cut_short;
+    }
     if (!result->discoveries.empty()) {
       findings_ += "\n" + finding_text(result->discoveries.front());
       row.detail = fmt::format("{}: {}", contract::name_of(result->discoveries.front().reproducer.kind),

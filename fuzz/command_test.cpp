@@ -237,6 +237,30 @@ TEST_F(Command, ReplayTellsChangedSourcesAndChangedFilesApart) {
   EXPECT_EQ(run("replay " + file).status, 1) << "sources beside the reproducer are found";
 }
 
+// A module of the corpus that is a source with options goes by its name alone.
+TEST_F(Command, VariantsOfTheCorpusAreHuntedAndReplayedByName) {
+  fs::create_directories(folder_ / "corpus/correct");
+  fs::create_directories(folder_ / "corpus/planted");
+  write("corpus/planted/forgetful.c",
+        "// nmrfuzz: module\n// variant: right -DWAITS=1\n// variant: wrong -DWAITS=0 -DUNUSED\n\n" +
+            std::string(kPreamble) +
+            "#define LEAVE if (WAITS && NmrDeregisterProvider(Registration) == STATUS_PENDING) "
+            "NmrWaitForProviderDeregisterComplete(Registration);\n" +
+            kForgetful);
+  const auto in_corpus = [this](const std::string& arguments) {
+    const auto result = module::run_process(
+        {"/bin/sh", "-c", "cd " + folder_.string() + " && NMRFUZZ_CORPUS=corpus " + kProgram + " " + arguments});
+    return result.status;
+  };
+  EXPECT_EQ(in_corpus("hunt right --schedules 50 --out out"), 0);
+  EXPECT_EQ(in_corpus("hunt forgetful --schedules 50 --out out 2>&1"), 2) << "the source itself is no module";
+  EXPECT_EQ(in_corpus("hunt wrong --schedules 50 --out out"), 1);
+  const std::string text = module::read_file(reproducer()).value_or("");
+  EXPECT_NE(text.find("\nmodule wrong\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("\noption "), std::string::npos) << text;
+  EXPECT_EQ(in_corpus("replay " + reproducer()), 1);
+}
+
 TEST_F(Command, JobsDoNotChangeWhatIsFound) {
   std::vector<std::string> found;
   for (const char* jobs : {"1", "3"}) {
@@ -266,6 +290,23 @@ struct Deadly {
 };
 
 // What kills the worker is a finding too, and comes again.
+// More threads than there is room for: not clean, and not the module's fault.
+TEST_F(Command, SchedulesThatDoNotFitAreSaidToBeCutShort) {
+  write("crowd.c", std::string(kPreamble) + R"(
+static KEVENT Never;
+static VOID Wait(PVOID c) { KeWaitForSingleObject(&Never, Executive, KernelMode, FALSE, NULL); }
+static VOID Crowd(VOID) {
+  HANDLE Thread;
+  KeInitializeEvent(&Never, NotificationEvent, FALSE);
+  while (PsCreateSystemThread(&Thread, 0, NULL, NULL, NULL, Wait, NULL) == STATUS_SUCCESS) ZwClose(Thread);
+}
+#define LEAVE Crowd();
+)" + kForgetful);
+  const Said result = run("hunt crowd.c --schedules 3 --faults off --out out");
+  EXPECT_EQ(result.status, 2) << result.out;
+  EXPECT_NE(result.err.find("3 of 3 schedules were cut short"), std::string::npos) << result.err;
+}
+
 TEST_F(Command, DeathsOfTheWorkerAreFindings) {
   const Deadly cases[] = {
       {"*(volatile int *)8 = 1; return 0;", "null-dereference", "DriverEntry"},

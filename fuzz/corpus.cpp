@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 #include <string_view>
 
@@ -22,14 +23,19 @@ constexpr std::string_view kFirstLine = "// nmrfuzz: module";
 
 bool is_source(const fs::path& path) { return path.extension() == ".c" || path.extension() == ".cpp"; }
 
-// Fills in what the head of one source says.
+// Reads what the head of one source says: one module, or its variants.
 class Head {
  public:
-  Head(CorpusModule& module, const std::string& file) : module_(module), file_(file) {}
+  // `common`: what all of them have.
+  Head(CorpusModule common, const std::string& file) : common_(std::move(common)), file_(file) {}
 
-  bool read(std::string& error) {
+  bool read(std::vector<CorpusModule>& modules, std::string& error) {
     const bool good = parse();
     error = error_;
+    if (variants_.empty()) {
+      variants_.push_back(std::move(common_));
+    }
+    std::move(variants_.begin(), variants_.end(), std::back_inserter(modules));
     return good;
   }
 
@@ -62,27 +68,47 @@ class Head {
     return true;
   }
 
+  // The module that a key is about.
+  CorpusModule& current() { return variants_.empty() ? common_ : variants_.back(); }
+
   bool value(const std::string& key, const std::string& text) {
+    CorpusModule& module = current();
+    if (key == "variant") {
+      return variant(text);
+    }
     if (key == "summary") {
-      module_.summary = text;
+      module.summary = text;
     } else if (key == "provides") {
-      return count(text, module_.provides);
+      return count(text, module.provides);
     } else if (key == "consumes") {
-      return count(text, module_.consumes);
+      return count(text, module.consumes);
     } else if (key == "expect") {
       return expected(text);
     } else if (key == "rule") {
-      module_.rules = list(text);
+      module.rules = list(text);
     } else if (key == "needs") {
-      module_.needs = text;
+      module.needs = text;
     } else if (key == "interleaving") {
-      module_.interleaving = text == "yes";
+      module.interleaving = text == "yes";
       return text == "yes" || text == "no" || fail(fmt::format("interleaving '{}', expected yes or no", text));
     } else if (key == "hardness") {
-      module_.hardness = text;
+      module.hardness = text;
     } else {
       return fail(fmt::format("unknown key '{}'", key));
     }
+    return true;
+  }
+
+  // Options are separated by blanks and hold none.
+  bool variant(const std::string& text) {
+    std::vector<std::string> words = split(text, ' ');
+    std::erase(words, "");
+    if (words.size() < 2) {
+      return fail(fmt::format("variant '{}', expected a name and the compiler's options", text));
+    }
+    CorpusModule& added = variants_.emplace_back(common_);
+    added.name = words.front();
+    added.options.assign(words.begin() + 1, words.end());
     return true;
   }
 
@@ -94,12 +120,14 @@ class Head {
   }
 
   bool expected(const std::string& text) {
+    std::vector<contract::FindingKind>& kinds = current().expected;
+    kinds.clear();
     for (const std::string& name : list(text)) {
       const auto kind = contract::kind_of_name(name);
       if (!kind) {
         return fail(fmt::format("'{}' is no kind of finding", name));
       }
-      module_.expected.push_back(*kind);
+      kinds.push_back(*kind);
     }
     return true;
   }
@@ -114,14 +142,15 @@ class Head {
     return items;
   }
 
-  CorpusModule& module_;
+  CorpusModule common_;
+  std::vector<CorpusModule> variants_;
   const std::string& file_;
   std::size_t line_ = 1;
   std::string error_;
 };
 
-// The module that a file or folder of the corpus is; nullopt without an error if it is none.
-std::optional<CorpusModule> module_at(const fs::path& path, std::string& error) {
+// Adds the modules that a file or folder of the corpus is, if it is any. False with an error if its head is wrong.
+bool add_modules_at(const fs::path& path, std::vector<CorpusModule>& modules, std::string& error) {
   CorpusModule module;
   std::string head;
   if (fs::is_directory(path) && fs::exists(path / "driver.c")) {
@@ -133,9 +162,9 @@ std::optional<CorpusModule> module_at(const fs::path& path, std::string& error) 
     module.sources = {path};
     head = path;
   } else {
-    return std::nullopt;
+    return true;
   }
-  return Head(module, head).read(error) ? std::optional(std::move(module)) : std::nullopt;
+  return Head(std::move(module), head).read(modules, error);
 }
 
 }  // namespace
@@ -162,9 +191,7 @@ std::optional<std::vector<CorpusModule>> read_corpus(const std::string& folder, 
   for (const char* part : {"correct", "planted"}) {
     std::error_code failed;
     for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(folder) / part, failed)) {
-      if (auto module = module_at(entry.path(), error)) {
-        modules.push_back(std::move(*module));
-      } else if (!error.empty()) {
+      if (!add_modules_at(entry.path(), modules, error)) {
         return std::nullopt;
       }
     }

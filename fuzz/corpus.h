@@ -1,7 +1,8 @@
 // corpus.h - the reference modules and planted defects that come with nmrfuzz, as the head of each one's source says.
 //
 // A module is a source file NAME.c or NAME.cpp, or a folder NAME whose driver.c has the head; it lies in the folder
-// `correct` or `planted` of the corpus. The head is one line "// nmrfuzz: module", then lines "// key: value":
+// `correct` or `planted` of the corpus. One source may be several modules, its variants, which the compiler's options
+// tell apart. The head is one line "// nmrfuzz: module", then lines "// key: value":
 //   summary       what it is, in a sentence
 //   provides      how many NPIs it provides
 //   consumes      and how many it consumes
@@ -10,6 +11,8 @@
 //   needs         what has to happen for the defect to show
 //   interleaving  yes if the order of threads decides
 //   hardness      how rare that is, if somebody measured it
+//   variant       NAME OPTION...: a module of that name, compiled with these options; the keys before the first variant
+//                 are those of all, the keys behind a variant its own
 #pragma once
 
 #include <cstdint>
@@ -24,6 +27,7 @@ namespace nmrfuzz::fuzz {
 struct CorpusModule {
   std::string name;
   std::vector<std::string> sources;  // paths
+  std::vector<std::string> options;  // of the variant, for the compiler
   std::string summary;
   std::uint32_t provides = 0;
   std::uint32_t consumes = 0;
@@ -37,7 +41,7 @@ struct CorpusModule {
 // $NMRFUZZ_CORPUS, else the one that lies beside the sources of this program.
 std::string corpus_folder();
 
-// By name. nullopt with a description in `error` if the folder or one of the heads cannot be read.
+// Sorted by name. nullopt with a description in `error` if the folder or one of the heads cannot be read.
 std::optional<std::vector<CorpusModule>> read_corpus(const std::string& folder, std::string& error);
 
 // The .c and .cpp files in `folder`, sorted.

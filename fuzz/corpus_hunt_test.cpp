@@ -16,8 +16,7 @@
 
 #include "contract/rule_table.h"
 #include "fuzz/corpus.h"
-#include "fuzz/engine.h"
-#include "fuzz/exploration.h"
+#include "fuzz/hunt_fixture.h"
 #include "module/files.h"
 #include "module/module_fixture.h"
 
@@ -28,47 +27,11 @@ static void PrintTo(const CorpusModule& module, std::ostream* out) { *out << mod
 namespace {
 
 constexpr std::uint64_t kSchedulesOfCorrect = 2'000;
+constexpr std::uint64_t kNpisForAll = 4;  // with more NPIs an execution takes longer: there are fewer of them
 constexpr std::uint64_t kSchedulesToFind = 10'000;
 constexpr std::uint64_t kSeeds = 3;
 constexpr std::uint64_t kSchedulesToCompare = 500;
 constexpr int kReplays = 20;
-
-// A module with an engine of its own, in the default conditions of a hunt.
-class Hunted {
- public:
-  explicit Hunted(const std::vector<std::string>& sources) {
-    module::BuildRequest request;
-    request.sources = sources;
-    request.variants = {module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain)};
-    const auto built = module::build(request);
-    if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
-      ADD_FAILURE() << failure->message;
-      return;
-    }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(request.variants.front()));
-    if (const auto* failure = std::get_if<module::LoadFailure>(&loaded)) {
-      ADD_FAILURE() << failure->message;
-      return;
-    }
-    image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
-    images_ = {image_.get()};
-    engine_.emplace(*ring_, *log_, images_, Settings{});
-    exploration_.emplace(*engine_, "mix");
-  }
-
-  bool usable() const { return engine_.has_value(); }
-  Engine& engine() { return *engine_; }
-  Execution run(std::uint64_t seed, std::uint64_t schedule) { return exploration_->run(seed, schedule); }
-  std::vector<std::uint16_t> decisions() const { return {log_->view().begin(), log_->view().end()}; }
-
- private:
-  std::unique_ptr<trace::EventRing> ring_ = std::make_unique<trace::EventRing>();
-  std::unique_ptr<schedule::DecisionLog> log_ = std::make_unique<schedule::DecisionLog>();
-  std::unique_ptr<module::Image> image_;
-  std::vector<module::Image*> images_;
-  std::optional<Engine> engine_;
-  std::optional<Exploration> exploration_;
-};
 
 // What a hunt with one seed found.
 struct Found {
@@ -129,12 +92,13 @@ std::string test_name(const ::testing::TestParamInfo<CorpusModule>& info) {
 class CorrectModule : public ::testing::TestWithParam<CorpusModule> {};
 
 TEST_P(CorrectModule, IsNeverAccused) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   EXPECT_EQ(hunted.engine().npis_provided(), GetParam().provides);
   EXPECT_EQ(hunted.engine().npis_consumed(), GetParam().consumes);
   EXPECT_GT(hunted.engine().probe().registrations, 0U);
-  if (const auto found = hunt(hunted, 1, kSchedulesOfCorrect)) {
+  const std::uint64_t npis = std::max<std::uint64_t>(kNpisForAll, GetParam().provides + GetParam().consumes);
+  if (const auto found = hunt(hunted, 1, kSchedulesOfCorrect * kNpisForAll / npis)) {
     ADD_FAILURE() << "schedule " << found->schedule << ": " << described(hunted.engine().describe(found->decisions));
   }
 }
@@ -158,7 +122,7 @@ class PlantedDefect : public ::testing::TestWithParam<CorpusModule> {
 };
 
 TEST_P(PlantedDefect, IsFoundWithEverySeed) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   EXPECT_EQ(hunted.engine().npis_provided(), GetParam().provides);
   EXPECT_EQ(hunted.engine().npis_consumed(), GetParam().consumes);
@@ -176,7 +140,7 @@ TEST_P(PlantedDefect, IsFoundWithEverySeed) {
 }
 
 TEST_P(PlantedDefect, IsReplayedTheSameWay) {
-  Hunted hunted(GetParam().sources);
+  Hunted hunted(GetParam().sources, GetParam().options);
   ASSERT_TRUE(hunted.usable());
   const auto found = hunt(hunted, 1, kSchedulesToFind);
   ASSERT_TRUE(found);

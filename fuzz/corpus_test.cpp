@@ -69,6 +69,30 @@ TEST_F(CorpusFolder, ReadsHeads) {
   EXPECT_EQ(planted.hardness, "3");
 }
 
+TEST_F(CorpusFolder, ReadsVariants) {
+  write("planted/many.c",
+        "// nmrfuzz: module\n// summary: S\n// provides: 9\n// expect: deadlock\n// rule: R95\n"
+        "// variant: many-2 -DCOUNT=2  -DROLE=1\n// provides: 2\n"
+        "// variant: many-1 -DCOUNT=1\n// consumes: 1\n// expect: bad-call, irql\n\n// variant: no key\n");
+  std::string error;
+  const auto corpus = read_corpus(folder_, error);
+  ASSERT_TRUE(corpus) << error;
+  ASSERT_EQ(corpus->size(), 2U) << "the file itself is no module";
+  const CorpusModule& one = (*corpus)[0];
+  EXPECT_EQ(one.name, "many-1");
+  EXPECT_EQ(one.sources, std::vector<std::string>{folder_ / "planted/many.c"});
+  EXPECT_EQ(one.options, std::vector<std::string>{"-DCOUNT=1"});
+  EXPECT_EQ(one.provides, 9U) << "not the other variant's";
+  EXPECT_EQ(one.consumes, 1U);
+  EXPECT_EQ(one.expected, (std::vector{contract::FindingKind::kBadCall, contract::FindingKind::kIrql}));
+  const CorpusModule& two = (*corpus)[1];
+  EXPECT_EQ(two.name, "many-2");
+  EXPECT_EQ(two.options, (std::vector<std::string>{"-DCOUNT=2", "-DROLE=1"}));
+  EXPECT_EQ(two.provides, 2U);
+  EXPECT_EQ(two.expected, std::vector{contract::FindingKind::kDeadlock});
+  EXPECT_EQ(two.rules, std::vector<std::string>{"R95"});
+}
+
 TEST_F(CorpusFolder, SaysWhatIsWrongAndWhere) {
   const std::pair<const char*, const char*> cases[] = {
       {"int x;\n", "planted/b.c:1: expected '// nmrfuzz: module'"},
@@ -77,6 +101,8 @@ TEST_F(CorpusFolder, SaysWhatIsWrongAndWhere) {
       {"// nmrfuzz: module\n// no colon\n", "planted/b.c:2: expected '// key: value'"},
       {"// nmrfuzz: module\n// provides: many\n", "planted/b.c:2: 'many', expected a number"},
       {"// nmrfuzz: module\n// expect: crash\n", "planted/b.c:2: 'crash' is no kind of finding"},
+      {"// nmrfuzz: module\n// variant: alone\n",
+       "planted/b.c:2: variant 'alone', expected a name and the compiler's options"},
       {"// nmrfuzz: module\n// interleaving: maybe\n", "planted/b.c:2: interleaving 'maybe', expected yes or no"}};
   for (const auto& [text, expected] : cases) {
     write("planted/b.c", text);

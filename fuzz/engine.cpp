@@ -67,6 +67,7 @@ struct Engine::Parts final : contract::FindingSink {
   struct Life {
     Parts* parts = nullptr;
     module::Driver* driver = nullptr;
+    module::Image* image = nullptr;
     ModulePlan plan;
   };
 
@@ -154,7 +155,7 @@ void Engine::Parts::set_the_scene() {
   modules_left = drivers.size();
   for (std::size_t i = 0; i < drivers.size(); ++i) {
     drivers[i]->reset();
-    lives.push_back({this, drivers[i].get(), scenario.modules[i]});
+    lives.push_back({this, drivers[i].get(), images[i], scenario.modules[i]});
   }
 }
 
@@ -176,8 +177,8 @@ Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, c
   return execution;
 }
 
-// A loader thread: one module from DriverEntry to its end. That of the first module is the first thread of all; it sets
-// the scene and lets the others load beside it.
+// A loader thread: one module from DriverEntry to the end of its last life. That of the first module is the first
+// thread of all; it sets the scene and lets the others load beside it.
 void Engine::Parts::load(void* argument) {
   const Life& life = *static_cast<Life*>(argument);
   Parts& self = *life.parts;
@@ -188,13 +189,19 @@ void Engine::Parts::load(void* argument) {
       self.kernel.spawn(schedule::ThreadRole::kLoader, &Parts::load, &other, kernel::kPassiveLevel);
     }
   }
-  const bool entered = kernel::succeeded(life.driver->enter());
-  if (first) {
-    self.peers.arrive_after();
-  }
-  if (entered && life.driver->can_unload()) {
-    self.await_moment_of_unload(life.plan);
-    life.driver->unload();
+  for (std::uint8_t lived = 1;; ++lived) {
+    const bool entered = kernel::succeeded(life.driver->enter());
+    if (first && lived == 1) {
+      self.peers.arrive_after();
+    }
+    if (entered && life.driver->can_unload()) {
+      self.await_moment_of_unload(life.plan);
+      life.driver->unload();
+    }
+    if (lived == life.plan.lives || !life.driver->can_reload()) {
+      break;
+    }
+    life.driver->reload(*life.image);
   }
   if (--self.modules_left == 0) {
     self.peers.release();

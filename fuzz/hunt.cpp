@@ -167,6 +167,7 @@ class Hunt {
     result_.schedules += state.schedules_done;
     result_.decisions += state.decisions_done;
     result_.registrations += state.registrations;
+    result_.cut_short += state.cut_short;
   }
 
   // The schedule under way killed its worker.

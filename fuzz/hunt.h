@@ -42,6 +42,7 @@ struct HuntResult {
   std::uint64_t decisions = 0;
   double seconds = 0;
   std::uint64_t registrations = 0;     // seen in all schedules and the probe
+  std::uint64_t cut_short = 0;         // schedules that needed more threads, timers or objects than there are
   std::vector<Discovery> discoveries;  // by schedule; of each signature the first
   bool interrupted = false;
   std::string unusable;  // the modules cannot be run: why

@@ -3,8 +3,20 @@
 #include <fmt/core.h>
 
 #include "fuzz/exit_status.h"
+#include "kernel/object.h"
+#include "schedule/limits.h"
 
 namespace nmrfuzz::fuzz {
+
+std::string text_of_cut_short(const HuntResult& result) {
+  if (result.cut_short == 0) {
+    return "";
+  }
+  return fmt::format(
+      "{} of {} schedules were cut short: they needed more than {} threads, {} timers or {} kernel objects at once",
+      result.cut_short, result.schedules, schedule::kThreadsMaximum - 1, schedule::kTimersMaximum,
+      kernel::ObjectTable::kMaximum - 1);
+}
 
 Outcome outcome_of(const HuntResult& result, const std::string& name) {
   if (!result.unusable.empty()) {
@@ -18,6 +30,9 @@ Outcome outcome_of(const HuntResult& result, const std::string& name) {
   }
   if (result.schedules == 0) {
     return {kUnusable, "no schedule was run: give it more --time or --schedules"};
+  }
+  if (result.cut_short == result.schedules) {
+    return {kUnusable, text_of_cut_short(result)};
   }
   if (result.registrations == 0) {
     return {

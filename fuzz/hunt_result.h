@@ -10,6 +10,9 @@ namespace nmrfuzz::fuzz {
 
 inline constexpr double kDefaultHuntSeconds = 60;
 
+// That schedules did not fit, for whoever reads the result; empty if all did.
+std::string text_of_cut_short(const HuntResult& result);
+
 struct Outcome {
   int status = 0;       // an ExitStatus
   std::string message;  // for standard error; empty when clean or found

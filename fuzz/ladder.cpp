@@ -32,10 +32,12 @@ class Builder {
     return added;
   }
 
+  // Of unload; and several lives.
   void moments() {
     constexpr std::uint8_t kFewSteps = 4;
     for (const ModulePlan plan :
-         {ModulePlan{}, ModulePlan{UnloadMoment::kAtOnce, 0}, ModulePlan{UnloadMoment::kSoon, kFewSteps}}) {
+         {ModulePlan{}, ModulePlan{UnloadMoment::kAtOnce, 0, 1}, ModulePlan{UnloadMoment::kSoon, kFewSteps, 1},
+          ModulePlan{UnloadMoment::kAtRest, 0, ModulePlan::kLivesMaximum}}) {
       std::ranges::fill(add().modules, plan);
     }
   }

@@ -33,26 +33,10 @@ std::string locate(const std::string& path, const std::string& folder) {
   return !folder.empty() && !is_there(path) && is_there(beside) ? beside.string() : path;
 }
 
-// The sources of the corpus module of that name; none if there is no such module.
-std::vector<std::string> corpus_sources(const std::string& name) {
-  for (const char* part : {"correct", "planted"}) {
-    const fs::path path = fs::path(corpus_folder()) / part / name;
-    if (is_there(path / "driver.c")) {
-      return sources_in(path);
-    }
-    for (const char* extension : {".c", ".cpp"}) {
-      if (is_there(path.string() + extension)) {
-        return {path.string() + extension};
-      }
-    }
-  }
-  return {};
-}
-
-std::string no_such_module(const std::string& name) {
-  std::string ignored;
+std::string no_such_module(const std::string& name, const std::vector<CorpusModule>& corpus) {
   std::vector<std::string> known;
-  for (const CorpusModule& module : read_corpus(corpus_folder(), ignored).value_or(std::vector<CorpusModule>())) {
+  known.reserve(corpus.size());
+  for (const CorpusModule& module : corpus) {
     known.push_back(module.name);
   }
   return fmt::format(
@@ -79,15 +63,9 @@ class Resolver {
         source = locate(source, folder_);
       }
       module.name = fs::path(sources.front()).stem();
-      return compile(module, std::move(sources));
+      return compile(module, std::move(sources), {});
     }
-    std::vector<std::string> sources = corpus_sources(name);
-    if (name.empty() || name.find('/') != std::string::npos || sources.empty()) {
-      error_ = no_such_module(name);
-      return false;
-    }
-    module.name = name;
-    return compile(module, std::move(sources));
+    return compile_of_corpus(module);
   }
 
   ModuleSet finish() {
@@ -107,10 +85,29 @@ class Resolver {
     return name;
   }
 
-  bool compile(ModuleUnderTest& module, std::vector<std::string> sources) {
+  bool compile_of_corpus(ModuleUnderTest& module) {
+    std::string unreadable;
+    auto corpus = read_corpus(corpus_folder(), unreadable);
+    if (!corpus) {
+      error_ = no_such_module(module.reference.name, {}) + "\n" + unreadable;
+      return false;
+    }
+    for (CorpusModule& known : *corpus) {
+      if (known.name == module.reference.name) {
+        module.name = known.name;
+        return compile(module, std::move(known.sources), std::move(known.options));
+      }
+    }
+    error_ = no_such_module(module.reference.name, *corpus);
+    return false;
+  }
+
+  // `options`: those that the module always has, before the user's.
+  bool compile(ModuleUnderTest& module, std::vector<std::string> sources, std::vector<std::string> options) {
     module::BuildRequest request;
     request.sources = std::move(sources);
-    request.options = module.reference.options;
+    request.options = std::move(options);
+    request.options.insert(request.options.end(), module.reference.options.begin(), module.reference.options.end());
     request.variants.assign(variants_.begin(), variants_.end());
     const auto built = module::build(request);
     if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {

@@ -22,6 +22,9 @@ std::optional<std::string> wrong_with(const ModulePlan& module) {
   if (soon ? module.steps < 1 || module.steps > ModulePlan::kSoonMaximum : module.steps != 0) {
     return fmt::format("unload comes soon after 1 to {} steps, else after none", ModulePlan::kSoonMaximum);
   }
+  if (module.lives < 1 || module.lives > ModulePlan::kLivesMaximum) {
+    return fmt::format("a module has 1 to {} lives", ModulePlan::kLivesMaximum);
+  }
   return std::nullopt;
 }
 

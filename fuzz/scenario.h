@@ -33,8 +33,10 @@ enum class UnloadMoment : std::uint8_t { kAtRest, kAtOnce, kSoon };
 struct ModulePlan {
   UnloadMoment moment = UnloadMoment::kAtRest;
   std::uint8_t steps = 0;  // kSoon: scheduling points in between, 1 to kSoonMaximum; else 0
+  std::uint8_t lives = 1;  // how often it is loaded, where it can be loaded again; at most kLivesMaximum
 
   static constexpr std::uint8_t kSoonMaximum = 32;
+  static constexpr std::uint8_t kLivesMaximum = 3;
   bool operator==(const ModulePlan&) const = default;
 };
 

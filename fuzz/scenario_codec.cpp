@@ -12,6 +12,8 @@ namespace {
 constexpr std::uint8_t kFlagWeights[] = {1, 1};
 constexpr std::uint8_t kFaultModeWeights[] = {8, 3, 1};
 constexpr std::uint8_t kMomentWeights[] = {1, 1, 1};
+constexpr std::uint8_t kFurtherLivesWeights[] = {10, 1, 1};
+static_assert(std::size(kFurtherLivesWeights) == ModulePlan::kLivesMaximum);
 constexpr std::uint8_t kPeerCountWeights[] = {1, 11, 4, 1, 0, 0, 0, 0, 0};  // 0 to Scenario::kPeersPerNpi
 static_assert(std::size(kPeerCountWeights) == Scenario::kPeersPerNpi + 1);
 constexpr std::uint8_t kPlainPeerCount = 1;
@@ -88,6 +90,9 @@ class Walk {
       steps = 0;
     }
     plan.steps = static_cast<std::uint8_t>(steps);
+    auto further = static_cast<std::uint8_t>(plan.lives - 1);
+    weighted(further, kFurtherLivesWeights, ChoiceKind::kMoment);
+    plan.lives = static_cast<std::uint8_t>(further + 1);
   }
 
   // The peers lie in one list: those of the next NPI begin where those of this one end.

@@ -145,10 +145,11 @@ TEST(ScenarioCodec, EveryAlternativeIsDrawn) {
     }
     seen.insert("faults " + std::to_string(static_cast<int>(scenario.faults.mode)));
     seen.insert("peers " + std::to_string(std::ranges::count(scenario.peers, 1U, &PeerPlan::npi)));
+    seen.insert("lives " + std::to_string(scenario.modules[0].lives));
     seen.insert("unload " + std::to_string(static_cast<int>(scenario.modules[0].moment)));
   });
-  std::set<std::string> expected = {"faults 0", "faults 1", "faults 2", "peers 0",  "peers 1",
-                                    "peers 2",  "peers 3",  "unload 0", "unload 1", "unload 2"};
+  std::set<std::string> expected = {"lives 1", "lives 2", "lives 3", "faults 0", "faults 1", "faults 2", "peers 0",
+                                    "peers 1", "peers 2", "peers 3", "unload 0", "unload 1", "unload 2"};
   for (const nmr::Switch& each : nmr::switches()) {
     for (const nmr::Variant& variant : each.variants) {
       if (variant.drawn) {

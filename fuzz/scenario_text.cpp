@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
@@ -30,8 +31,14 @@ std::string faults_text(const FaultPlan& faults) {
 }
 
 std::string module_text(const ModulePlan& plan) {
-  const std::string_view moment = kMoments.at(static_cast<std::size_t>(plan.moment));
-  return plan.moment == UnloadMoment::kSoon ? fmt::format("{} {}", moment, plan.steps) : std::string(moment);
+  std::string text(kMoments.at(static_cast<std::size_t>(plan.moment)));
+  if (plan.moment == UnloadMoment::kSoon) {
+    text += fmt::format(" {}", plan.steps);
+  }
+  if (plan.lives != 1) {
+    text += fmt::format(" lives {}", plan.lives);
+  }
+  return text;
 }
 
 std::string peer_text(const PeerPlan& peer) {
@@ -59,6 +66,21 @@ std::vector<std::string> words_of(std::string_view value) {
     }
   }
   return words;
+}
+
+// Sets the moment as "at-rest", "at-once" or "soon STEPS" says; false if the words say none.
+bool parse_moment(std::span<const std::string> words, ModulePlan& plan) {
+  const auto* const moment = std::find(kMoments.begin(), kMoments.end(), words[0]);
+  if (moment == kMoments.end()) {
+    return false;
+  }
+  plan.moment = static_cast<UnloadMoment>(moment - kMoments.begin());
+  if (plan.moment != UnloadMoment::kSoon) {
+    return words.size() == 1;
+  }
+  const auto steps = words.size() == 2 ? number_in(words[1], 1, ModulePlan::kSoonMaximum) : std::nullopt;
+  plan.steps = static_cast<std::uint8_t>(steps.value_or(0));
+  return steps.has_value();
 }
 
 // Sets one field as "name=alternative" says. What is wrong with it otherwise.
@@ -164,27 +186,26 @@ std::optional<std::string> ScenarioLines::take_faults(std::string_view value) {
 }
 
 std::optional<std::string> ScenarioLines::take_unload(std::string_view value) {
-  const std::vector<std::string> words = words_of(value);
+  std::vector<std::string> words = words_of(value);
   std::vector<ModulePlan>& modules = shaped_.scenario.modules;
   const auto next = static_cast<std::uint32_t>(modules.size() + 1);
-  if (words.size() >= 2 && next <= ScenarioShape::kModulesMaximum && number_in(words[0], next, next)) {
-    ModulePlan plan;
-    for (std::size_t i = 0; i < kMoments.size(); ++i) {
-      if (words[1] != kMoments[i]) {
-        continue;
-      }
-      plan.moment = static_cast<UnloadMoment>(i);
-      const bool soon = plan.moment == UnloadMoment::kSoon;
-      const auto steps = soon && words.size() == 3 ? number_in(words[2], 1, ModulePlan::kSoonMaximum) : std::nullopt;
-      plan.steps = static_cast<std::uint8_t>(steps.value_or(0));
-      if (soon ? steps.has_value() : words.size() == 2) {
-        modules.push_back(plan);
-        return std::nullopt;
-      }
-    }
+  ModulePlan plan;
+  bool good = words.size() >= 2 && next <= ScenarioShape::kModulesMaximum && number_in(words[0], next, next);
+  if (words.size() >= 4 && words[words.size() - 2] == "lives") {
+    const auto lives = number_in(words.back(), 1, ModulePlan::kLivesMaximum);
+    plan.lives = static_cast<std::uint8_t>(lives.value_or(0));
+    good = good && lives;
+    words.resize(words.size() - 2);
   }
-  return fmt::format("unload '{}', expected '{} at-rest', '{} at-once' or '{} soon STEPS' with STEPS from 1 to {}",
-                     value, next, next, next, ModulePlan::kSoonMaximum);
+  if (good && parse_moment(std::span(words).subspan(1), plan)) {
+    modules.push_back(plan);
+    return std::nullopt;
+  }
+  return fmt::format(
+      "unload '{}', expected '{} at-rest', '{} at-once' or '{} soon STEPS' with STEPS from 1 to {}, then perhaps "
+      "'lives "
+      "N' with N from 1 to {}",
+      value, next, next, next, ModulePlan::kSoonMaximum, ModulePlan::kLivesMaximum);
 }
 
 std::optional<std::string> ScenarioLines::take_peer(std::string_view value) {

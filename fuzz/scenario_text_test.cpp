@@ -11,8 +11,8 @@ ShapedScenario full() {
   scenario.world.cleanup_where = nmr::CleanupWhere::kWorker;
   scenario.world.detach_irql = nmr::DetachIrql::kDispatch;
   scenario.faults = {FaultMode::kPlanned, {3, 17}};
-  scenario.modules[0] = {UnloadMoment::kSoon, 12};
-  scenario.modules[1] = {UnloadMoment::kAtOnce, 0};
+  scenario.modules[0] = {UnloadMoment::kSoon, 12, 3};
+  scenario.modules[1] = {UnloadMoment::kAtOnce, 0, 2};
   scenario.peers[1].behaviour.first_detach = peers::Detach::kCompleteFromDpc;
   scenario.peers[1].behaviour.departure = peers::Departure::kAtRest;
   scenario.peers[1].behaviour.visits = peers::Visits::kThree;
@@ -24,8 +24,8 @@ TEST(ScenarioText, PrintsAsDocumented) {
             "npis 2\n"
             "world detach_irql=dispatch cleanup_where=worker\n"
             "faults call 3 and 17\n"
-            "unload 1 soon 12\n"
-            "unload 2 at-once\n"
+            "unload 1 soon 12 lives 3\n"
+            "unload 2 at-once lives 2\n"
             "peer 1\n"
             "peer 2 first-detach=complete-from-dpc departure=at-rest visits=3\n");
 }
@@ -61,6 +61,8 @@ TEST(ScenarioText, SaysWhatIsWrong) {
       {"unload 2 at-rest\n", "line 1: unload '2 at-rest', expected '1 at-rest'"},
       {"unload 1 soon\n", "line 1: unload '1 soon'"},
       {"unload 1 soon 33\n", "line 1: unload '1 soon 33'"},
+      {"unload 1 at-once lives 4\n", "line 1: unload '1 at-once lives 4'"},
+      {"unload 1 lives 2\n", "line 1: unload '1 lives 2'"},
       {"unload 1 at-once 3\n", "line 1: unload '1 at-once 3'"},
       {"peer\n", "line 1: peer ''"},
       {"peer 0\n", "line 1: peer '0'"},

@@ -24,6 +24,7 @@ struct SharedState {
   std::atomic<std::uint64_t> schedules_done{0};
   std::atomic<std::uint64_t> decisions_done{0};
   std::atomic<std::uint64_t> registrations{0};  // seen so far
+  std::atomic<std::uint64_t> cut_short{0};      // schedules that did not fit into our tables
   // Schedules from this number on are not wanted any more.
   std::atomic<std::uint64_t> stop_before{std::numeric_limits<std::uint64_t>::max()};
   Death death;

@@ -195,6 +195,9 @@ void Worker::hunt(Engine& engine) {
     state_->schedules_done.store(++done, std::memory_order_relaxed);
     state_->decisions_done.fetch_add(execution.decisions, std::memory_order_relaxed);
     state_->registrations.fetch_add(execution.registrations, std::memory_order_relaxed);
+    if (execution.end == schedule::EndReason::kOutOfThreads) {
+      state_->cut_short.fetch_add(1, std::memory_order_relaxed);
+    }
     if (execution.finding) {
       explain(engine, execution, StrategySet::name_of_schedule(order_.strategy, number));
       if (!order_.keep_going) {

@@ -6,70 +6,16 @@
 // fcontext switches as the execution has scheduling points on average.
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <string>
-#include <variant>
-
-#include "fuzz/engine.h"
-#include "fuzz/scenario.h"
-#include "module/compile.h"
-#include "module/image.h"
-#include "nmrfuzz_config.h"
-#include "schedule/random_walk.h"
+#include "stress/loaded_module.h"
 #include "stress/switch_floor.h"
 
 namespace nmrfuzz::stress {
 namespace {
 
-// The module, loaded, and the memory of its executions.
-class Seed {
+// The module and its executions.
+class Seed : public LoadedModule {
  public:
-  explicit Seed(bool rules) : ring_(new trace::EventRing), decisions_(new schedule::DecisionLog) {
-    module::BuildRequest request;
-    request.sources = {std::string(NMRFUZZ_SOURCE_DIR) + "/corpus/modules/correct/seed-provider.c"};
-    request.variants = {variant()};
-    auto built = module::build(request);
-    if (const auto* const failure = std::get_if<module::BuildFailure>(&built)) {
-      give_up(failure->message);
-    }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(variant()));
-    if (const auto* const failure = std::get_if<module::LoadFailure>(&loaded)) {
-      give_up(failure->message);
-    }
-    image_ = std::move(std::get<std::unique_ptr<module::Image>>(loaded));
-    fuzz::Settings settings;
-    settings.any_world = false;
-    settings.faults = false;
-    settings.rules = rules;
-    module::Image* const images[] = {image_.get()};
-    engine_ = std::make_unique<fuzz::Engine>(*ring_, *decisions_, images, settings);
-    scenario_ = fuzz::plain_scenario(engine_->shape());
-    scenario_.peers.at(0).behaviour.first_detach = peers::Detach::kCompleteFromThread;
-  }
-
-  fuzz::Execution run(std::uint64_t seed) {
-    fuzz::Execution execution = engine_->run(strategy_, seed, scenario_);
-    if (execution.finding || execution.end != schedule::EndReason::kAllEnded) {
-      give_up("an execution of a correct module did not end well");
-    }
-    return execution;
-  }
-
- private:
-  static module::Variant variant() { return module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain); }
-  [[noreturn]] static void give_up(const std::string& message) {
-    std::fprintf(stderr, "nmrfuzz-bench: engine/seed: %s\n", message.c_str());
-    std::exit(3);
-  }
-
-  std::unique_ptr<trace::EventRing> ring_;
-  std::unique_ptr<schedule::DecisionLog> decisions_;
-  fuzz::Scenario scenario_;
-  schedule::RandomWalk strategy_;
-  std::unique_ptr<module::Image> image_;
-  std::unique_ptr<fuzz::Engine> engine_;
+  explicit Seed(bool rules) : LoadedModule("correct/seed-provider.c", {}, rules) {}
 };
 
 void run_seed(benchmark::State& state, bool rules) {

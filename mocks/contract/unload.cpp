@@ -15,8 +15,8 @@ using trace::EventKind;
 Unload::Unload(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
   recorder.subscribe(*this, {EventKind::kRegisterEnter, EventKind::kRegistrationState, EventKind::kDeregisterEnter,
                              EventKind::kWaitEnter, EventKind::kAllocate, EventKind::kFree, EventKind::kUnloadEnter,
-                             EventKind::kUnloadExit, EventKind::kDriverEntryExit, EventKind::kImageGone,
-                             EventKind::kLeftOver, EventKind::kCall, EventKind::kWorkQueued});
+                             EventKind::kUnloadExit, EventKind::kDriverEntryEnter, EventKind::kDriverEntryExit,
+                             EventKind::kImageGone, EventKind::kLeftOver, EventKind::kCall, EventKind::kWorkQueued});
 }
 
 void Unload::reset() {
@@ -72,6 +72,10 @@ void Unload::on_event(const Event& event) {
       if (event.thread != 0) {  // what the clock queues was set off by an earlier call
         remember_object(event.object);
       }
+      break;
+    case EventKind::kDriverEntryEnter:  // perhaps not the module's first life in this execution
+      unloading_.reset(event.module);
+      entry_failed_.reset(event.module);
       break;
     case EventKind::kUnloadEnter:
       unloading_.set(event.module);

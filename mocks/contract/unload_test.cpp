@@ -133,6 +133,18 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
                   .b = static_cast<std::uint64_t>(nmr::RegistrationState::kDeregistering)});
          s.unload_returns();
        }},
+      {"begun before Unload in the module's second life",
+       {FindingKind::kUnloadPending, "R97"},
+       [](Stream& s) {
+         s.enter_unload();
+         s.unload_returns();
+         s.image_goes();
+         s.write({.kind = Stream::Kind::kDriverEntryEnter, .module = Stream::kModule});
+         s.register_one(1);
+         s.deregister(1);
+         s.enter_unload();
+         s.unload_returns();
+       }},
       {"begun before Unload",
        {FindingKind::kUnloadPending, "R97"},
        [](Stream& s) {

@@ -5,6 +5,7 @@
 #include "kernel/left_over.h"
 #include "kernel/pool_audit.h"
 #include "kernel/status.h"
+#include "module/image.h"
 
 namespace nmrfuzz::module {
 
@@ -66,6 +67,18 @@ void Driver::unload() {
   kernel_.call_into(number_, Routine::DriverUnload, [&] { objects_->driver.DriverUnload(&objects_->driver); });
   write_life_event(EventKind::kUnloadExit);
   take_image_away();
+}
+
+bool Driver::can_reload() const {
+  const kernel::ModuleState& state = kernel_.module(number_);
+  kernel::LeftOverCursor running;
+  return !state.loaded && state.inside == 0 && !kernel::next_running(kernel_, number_, running);
+}
+
+void Driver::reload(Image& image) {
+  image.reset();
+  reset();
+  kernel_.module(number_) = {};
 }
 
 // The image is gone once the I/O work items, which hold the device object, have returned. Everything of the module

@@ -11,6 +11,8 @@
 
 namespace nmrfuzz::module {
 
+class Image;
+
 class Driver {
  public:
   // `entry`: the module's DriverEntry; `number`: its module number, from 1.
@@ -29,6 +31,14 @@ class Driver {
   bool can_unload() const;
   // Runs DriverUnload, waits until work items that hold the device have returned, and takes the image away.
   void unload();
+
+  // Whether the module can be loaded again within the execution: its image is gone, and nothing of it is left that runs
+  // or could run. (Where rules judge the execution, what is left ends it.)
+  bool can_reload() const;
+  // Loads the module again, from `image`, its own: a fresh driver object, and variables as the loader leaves them. Then
+  // comes enter(). Records and handles of its earlier life stay what they are, dead, and their numbers are not used
+  // again. REQUIRES: can_reload().
+  void reload(Image& image);
 
  private:
   struct Objects;

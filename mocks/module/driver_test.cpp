@@ -8,6 +8,7 @@
 
 #include "kernel/kernel_fixture.h"
 #include "kernel/status.h"
+#include "module/module_fixture.h"
 
 namespace nmrfuzz::module {
 namespace {
@@ -289,6 +290,111 @@ TEST_F(DriverTest, AForeignThreadInsideIsLeftOver) {
   finish();
   EXPECT_EQ(left_overs(), (std::vector<Left>{{ObjectKind::kThread, true}}));
   EXPECT_EQ(events(EventKind::kLeftOver).front().object, 0U);
+}
+
+// --- Loaded again ---------------------------------------------------------------------------------------------------
+
+constexpr const char* kShortLived = R"(
+#include <ntddk.h>
+int Lives = 0;
+static KEVENT Ended;
+static PVOID Block;
+static void Unload(PDRIVER_OBJECT Driver) {
+  KeWaitForSingleObject(&Ended, Executive, KernelMode, FALSE, NULL);
+  ExFreePool(Block);
+}
+static void Run(PVOID Context) {
+  KeSetEvent(&Ended, IO_NO_INCREMENT, FALSE);
+}
+NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING Path) {
+  HANDLE Thread;
+  ++Lives;
+  if (Block != NULL || Driver->DriverUnload != NULL) {
+    return STATUS_UNSUCCESSFUL;
+  }
+  Driver->DriverUnload = Unload;
+  KeInitializeEvent(&Ended, NotificationEvent, FALSE);
+  Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 8, 'efiL');
+  PsCreateSystemThread(&Thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, Run, NULL);
+  return ZwClose(Thread);
+}
+)";
+
+class ReloadTest : public DriverTest, protected ModuleTools {
+ protected:
+  // Three lives of one module in one execution; the number of those that began.
+  int live_three_times(Image& image, std::uint64_t seed) {
+    begin(seed);
+    kernel.module(kModule) = {};
+    Driver driver(kernel, kModule, image.entry());
+    image.reset();
+    driver.reset();
+    Lives lives{driver, image};
+    kernel.spawn(schedule::ThreadRole::kLoader, &ReloadTest::load_three_times, &lives, kernel::kPassiveLevel);
+    finish();
+    return lives.begun;
+  }
+
+ private:
+  struct Lives {
+    Driver& driver;
+    Image& image;
+    int begun = 0;
+  };
+  static void load_three_times(void* argument) {
+    constexpr int kLives = 3;
+    auto& lives = *static_cast<Lives*>(argument);
+    for (;;) {
+      ++lives.begun;
+      if (!kernel::succeeded(lives.driver.enter())) {
+        return;
+      }
+      lives.driver.unload();
+      if (lives.begun == kLives || !lives.driver.can_reload()) {
+        return;
+      }
+      lives.driver.reload(lives.image);
+    }
+  }
+};
+
+TEST_F(ReloadTest, EachLifeIsLikeTheFirst) {
+  const auto image = ModuleTools::load("short-lived.c", kShortLived);
+  ASSERT_NE(image, nullptr);
+  const std::vector one_life = {EventKind::kDriverEntryEnter, EventKind::kDriverEntryExit, EventKind::kUnloadEnter,
+                                EventKind::kUnloadExit, EventKind::kImageGone};
+  int complete = 0;
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    const int begun = live_three_times(*image, seed);
+    ASSERT_TRUE(breaches().empty()) << "seed " << seed;
+    ASSERT_EQ(*find<int*>(*image, "Lives"), 1) << "seed " << seed;
+    std::vector<EventKind> happened = life();
+    // A thread that had yet to return when the image went, so that the module was not loaded again.
+    const bool tail = std::count(happened.begin(), happened.end(), EventKind::kLeftOver) != 0;
+    ASSERT_EQ(begun == 3 && !tail, !tail) << "seed " << seed;
+    std::erase(happened, EventKind::kWorkEnded);
+    std::erase(happened, EventKind::kLeftOver);
+    ASSERT_EQ(happened.size(), one_life.size() * static_cast<std::size_t>(begun)) << "seed " << seed;
+    for (std::size_t i = 0; i < happened.size(); ++i) {
+      ASSERT_EQ(happened[i], one_life[i % one_life.size()]) << "seed " << seed;
+    }
+    complete += begun == 3 ? 1 : 0;
+  }
+  EXPECT_GT(complete, 0);
+  EXPECT_LT(complete, 100) << "a thread of the module was never late";
+}
+
+TEST_F(ReloadTest, NotWhileSomethingCanRun) {
+  live_until(&leave_timer);
+  EXPECT_FALSE(driver().can_reload());
+  live_until(&leave_thread);
+  EXPECT_FALSE(driver().can_reload());
+  live(&enter_plainly, 1, true);
+  EXPECT_FALSE(driver().can_reload()) << "it is still loaded";
+  live(&enter_plainly);
+  EXPECT_TRUE(driver().can_reload());
+  live(&fail_to_enter);
+  EXPECT_TRUE(driver().can_reload()) << "a driver whose entry failed may be started again";
 }
 
 constexpr std::size_t kBytes = 16;

@@ -196,7 +196,12 @@ class Registrar {
     Npi* next_in_bucket = nullptr;
     std::uint32_t index = 0;
   };
-  static constexpr std::size_t kBuckets = 1024;
+  static constexpr unsigned kBucketBits = 10;
+  static constexpr std::size_t kBuckets = std::size_t{1} << kBucketBits;
+  // NPIs of one author often differ in a few bits only, in either half.
+  static std::size_t bucket_of(const std::array<std::uint64_t, 2>& id) {
+    return ((id[0] ^ id[1]) * 0x9e3779b97f4a7c15) >> (64 - kBucketBits);
+  }
   StableTable<Npi> npis_;
   std::vector<Npi*> buckets_ = std::vector<Npi*>(kBuckets, nullptr);
 

@@ -15,7 +15,7 @@ void Registrar<Port>::reset(const World& world) {
   bindings_.clear();
   jobs_.clear();
   for (std::size_t i = 0; i < npis_.size(); ++i) {
-    buckets_[npis_[i].id[0] % kBuckets] = nullptr;
+    buckets_[bucket_of(npis_[i].id)] = nullptr;
   }
   npis_.clear();
   by_structure_.clear();
@@ -35,9 +35,14 @@ void Registrar<Port>::move(Registration& registration, RegistrationState to) {
 // Under the lock.
 template <class Port>
 std::uint32_t Registrar<Port>::npi_index(const std::array<std::uint64_t, 2>& id) {
-  Npi*& bucket = buckets_[id[0] % kBuckets];
+  for (std::size_t i = 0; i < npis_.size() && is_mutant(Mutant::kComparesHalfTheGuid); ++i) {
+    if (npis_[i].id[0] == id[0]) {
+      return static_cast<std::uint32_t>(i);
+    }
+  }
+  Npi*& bucket = buckets_[bucket_of(id)];
   for (const Npi* npi = bucket; npi != nullptr; npi = npi->next_in_bucket) {
-    if (npi->id == id || (npi->id[0] == id[0] && is_mutant(Mutant::kComparesHalfTheGuid))) {
+    if (npi->id == id) {
       return npi->index;
     }
   }

@@ -6,12 +6,15 @@
 
 namespace nmrfuzz::schedule {
 
-inline constexpr std::size_t kThreadsMaximum = 1024;      // simulated threads alive at once, the clock included
+inline constexpr std::size_t kThreadsMaximum = 4096;      // simulated threads alive at once, the clock included
 inline constexpr std::size_t kTimersMaximum = 8192;       // armed at once
 inline constexpr std::uint32_t kEarlyTicksMaximum = 16;   // an execution's timers that fire although threads can run
 inline constexpr std::uint64_t kStepsPerEarlyTick = 256;  // when those are used up: the steps for one more
 inline constexpr std::size_t kDecisionsMaximum = 1U << 20;
-inline constexpr std::uint64_t kStepLimitDefault =
-    100'000;  // scheduling points before an execution is called a livelock
+// Scheduling points before an execution is called a livelock: so many, and once more for every kThreadsPerStepLimit
+// threads that were alive at once. With hundreds of threads an execution is long without being stuck.
+inline constexpr std::uint64_t kStepLimitDefault = 100'000;
+inline constexpr std::uint64_t kThreadsPerStepLimit = 256;
+inline constexpr std::uint64_t kStepLimitsMaximum = 8;  // together; their decisions fit into the log
 
 }  // namespace nmrfuzz::schedule

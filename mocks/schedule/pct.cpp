@@ -27,12 +27,22 @@ void Pct::begin(std::uint64_t seed) {
   in_a_row_ = 0;
   picked_ = kClock;
   next_low_ = kChange;
-  std::fill(priority_of_.begin(), priority_of_.end(), kNoPriority);
-  std::fill(taken_.begin(), taken_.end(), false);
-  std::fill(runnable_.begin(), runnable_.end(), false);
-  marks_.fill(0);
-  summary_ = 0;
+  forget_priorities();
   draw_change_points();
+}
+
+// Looks only at threads of the previous execution.
+void Pct::forget_priorities() {
+  for (ThreadNumber thread = 0; thread < thread_limit_; ++thread) {
+    if (const std::uint16_t priority = priority_of_[thread]; priority != kNoPriority) {
+      taken_[priority] = false;
+      marks_[priority / 64] = 0;
+      priority_of_[thread] = kNoPriority;
+    }
+    runnable_[thread] = false;
+  }
+  summary_.fill(0);
+  thread_limit_ = 0;
 }
 
 void Pct::draw_change_points() {
@@ -102,6 +112,7 @@ void Pct::set_priority(ThreadNumber thread, std::uint32_t priority) {
     }
   }
   priority_of_[thread] = static_cast<std::uint16_t>(priority);
+  thread_limit_ = std::max(thread_limit_, static_cast<ThreadNumber>(thread + 1));
   thread_at_[priority] = thread;
   taken_[priority] = true;
   if (runnable_[thread]) {
@@ -134,18 +145,23 @@ void Pct::compact_demoted() {
 
 void Pct::mark(std::uint32_t priority) {
   marks_[priority / 64] |= std::uint64_t{1} << (priority % 64);
-  summary_ |= std::uint64_t{1} << (priority / 64);
+  summary_[priority / 64 / 64] |= std::uint64_t{1} << (priority / 64 % 64);
 }
 
 void Pct::unmark(std::uint32_t priority) {
   marks_[priority / 64] &= ~(std::uint64_t{1} << (priority % 64));
   if (marks_[priority / 64] == 0) {
-    summary_ &= ~(std::uint64_t{1} << (priority / 64));
+    summary_[priority / 64 / 64] &= ~(std::uint64_t{1} << (priority / 64 % 64));
   }
 }
 
 ThreadNumber Pct::highest() const {
-  const auto word = static_cast<std::uint32_t>(63 - std::countl_zero(summary_));
+  std::size_t top = summary_.size() - 1;
+  while (summary_[top] == 0) {  // somebody is runnable
+    --top;
+  }
+  const auto word =
+      static_cast<std::uint32_t>(64 * top + 63 - static_cast<std::size_t>(std::countl_zero(summary_[top])));
   const auto bit = static_cast<std::uint32_t>(63 - std::countl_zero(marks_[word]));
   return thread_at_[word * 64 + bit];
 }

@@ -13,7 +13,7 @@
 // not say that it is one; (3) steps are counted where there is something to decide.
 // By (1) a change point hits one particular step of the first half of an execution of k steps with a probability of
 // (2 + 1 + 1/2) / 3k, of the second half with (1 + 1/2) / 3k: at worst half of the paper's 1/k.
-// The runnable thread of highest priority is found in a two-level bit set: no scan over threads.
+// The runnable thread of highest priority is found in a bit set of two levels: no scan over threads.
 #pragma once
 
 #include <array>
@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "schedule/limits.h"
 #include "schedule/random_bits.h"
 #include "schedule/strategy.h"
 
@@ -47,8 +48,9 @@ class Pct final : public Strategy {
  private:
   // Priorities are unique: 0 .. kChange - 1 for threads that yielded, handed out downwards; kChange .. kInitial - 1 for
   // change points, one each; kInitial .. kPriorities - 1 for the initial, random ones.
-  static constexpr std::uint32_t kPriorities = 4096;
-  static constexpr std::uint32_t kChange = 2048;
+  // Either band holds every thread twice over.
+  static constexpr std::uint32_t kChange = 2 * kThreadsMaximum;
+  static constexpr std::uint32_t kPriorities = 2 * kChange;
   static constexpr std::uint32_t kInitial = kChange + kDepthMaximum;
   struct ChangePoint {
     std::uint32_t step = 0;
@@ -61,6 +63,7 @@ class Pct final : public Strategy {
   void mark(std::uint32_t priority);
   void unmark(std::uint32_t priority);
   ThreadNumber highest() const;
+  void forget_priorities();
   void draw_change_points();
 
   std::uint32_t depth_;
@@ -79,8 +82,10 @@ class Pct final : public Strategy {
   std::vector<ThreadNumber> thread_at_;     // by priority
   std::vector<bool> taken_;                 // by priority
   std::vector<bool> runnable_;              // by thread number
-  std::array<std::uint64_t, kPriorities / 64> marks_{};
-  std::uint64_t summary_ = 0;  // bit w set: marks_[w] != 0
+  ThreadNumber thread_limit_ = 0;           // one more than the highest number that has had a priority
+  static constexpr std::uint32_t kMarks = kPriorities / 64;
+  std::array<std::uint64_t, kMarks> marks_{};         // bit p set: the thread at priority p is runnable
+  std::array<std::uint64_t, kMarks / 64> summary_{};  // bit w set: marks_[w] != 0
 };
 
 }  // namespace nmrfuzz::schedule

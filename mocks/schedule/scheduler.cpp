@@ -90,6 +90,7 @@ void Scheduler::reset(Strategy& strategy, std::uint64_t step_limit) {
   runnable_.count = 0;
   free_numbers_.clear();
   idle_waiters_.clear();
+  idle_waiters_woken_ = 0;
   next_fresh_ = 1;
   alive_ = 0;
 #if defined(NMRFUZZ_FIBER_TSAN)
@@ -226,6 +227,10 @@ void Scheduler::yield(const Operation& operation) {
 void Scheduler::make_runnable(ThreadNumber thread) { add_runnable(threads_[thread]); }
 
 void Scheduler::wait_until_idle() {
+  if (idle_waiters_woken_ == idle_waiters_.size()) {
+    idle_waiters_.clear();
+    idle_waiters_woken_ = 0;
+  }
   idle_waiters_.push_back(current_->number);
   block(0);
 }
@@ -278,9 +283,8 @@ ThreadNumber Scheduler::pick_next() {
   for (;;) {
     const std::uint32_t clocks = threads_[kClock].runnable_position != Thread::kNotRunnable ? 1 : 0;
     if (runnable_.count == clocks) {
-      if (!idle_waiters_.empty()) {
-        add_runnable(threads_[idle_waiters_.front()]);
-        idle_waiters_.erase(idle_waiters_.begin());
+      if (idle_waiters_woken_ < idle_waiters_.size()) {
+        add_runnable(threads_[idle_waiters_[idle_waiters_woken_++]]);
       } else if (!timers_.empty()) {
         tick();
         continue;
@@ -311,7 +315,7 @@ void Scheduler::tick_early() {
 }
 
 void Scheduler::tick() {
-  if (++steps_ > step_limit_) {
+  if (++steps_ > step_limit()) {
     end_at_step_limit();
   }
   const TimerQueue::Timer timer = timers_.take_first();
@@ -331,10 +335,10 @@ void Scheduler::tick() {
 
 // A thread that polls for what a timer does must see it happen, however many ticks there were before.
 void Scheduler::check_steps() {
-  if (steps_ > step_limit_) {
+  if (steps_ > step_limit()) {
     end_at_step_limit();
   }
-  next_check_ = std::min(step_limit_, steps_ + kStepsPerEarlyTick);
+  next_check_ = std::min(step_limit(), steps_ + kStepsPerEarlyTick);
   if (early_ticks_left_ == 0) {
     early_ticks_left_ = 1;
     if (!timers_.empty()) {

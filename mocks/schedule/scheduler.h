@@ -10,6 +10,7 @@
 // anything.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -188,6 +189,10 @@ class Scheduler {
   void tick();
   void tick_early();
   void check_steps();
+  // The limit in force.
+  std::uint64_t step_limit() const {
+    return step_limit_ * std::min(1 + next_fresh_ / kThreadsPerStepLimit, kStepLimitsMaximum);
+  }
   void end_at_step_limit();
   void leave(EndReason reason);
 
@@ -232,6 +237,7 @@ class Scheduler {
   RunnableSet runnable_;
   std::vector<ThreadNumber> free_numbers_;
   std::vector<ThreadNumber> idle_waiters_;
+  std::size_t idle_waiters_woken_ = 0;  // of them, from the front
   std::uint64_t now_ = 0;
   std::uint32_t early_ticks_left_ = kEarlyTicksMaximum;
   TimerQueue timers_;

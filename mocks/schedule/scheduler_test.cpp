@@ -237,6 +237,29 @@ TEST(Scheduler, EveryEndIsReported) {
   }
 }
 
+// With many threads at once an execution may take longer; not for ever, and not because there were many in turn.
+TEST(Scheduler, ManyThreadsHaveMoreSteps) {
+  constexpr std::uint64_t kLimit = 1000;
+  const auto steps_with = [](std::uint64_t waiting) {
+    Machine machine;
+    RandomWalk random;
+    const EndReason reason = machine.run(
+        random, 1,
+        [&] {
+          for (std::uint64_t i = 0; i < waiting; ++i) {
+            machine.scheduler.spawn(ThreadRole::kTest, &block_for_ever, &machine);
+          }
+          machine.scheduler.spawn(ThreadRole::kTest, &spin_for_ever, &machine);
+        },
+        kLimit);
+    EXPECT_EQ(reason, EndReason::kStepLimit);
+    return machine.scheduler.steps();
+  };
+  EXPECT_EQ(steps_with(kThreadsPerStepLimit - 3), kLimit + 1);
+  EXPECT_EQ(steps_with(kThreadsPerStepLimit), 2 * kLimit + 1);
+  EXPECT_EQ(steps_with(kThreadsMaximum - 3), kStepLimitsMaximum * kLimit + 1);
+}
+
 TEST(Scheduler, NothingSpawnedIsAllEnded) {
   Machine machine;
   RandomWalk random;

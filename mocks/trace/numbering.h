@@ -55,7 +55,7 @@ class Numbering {
   }
 
  private:
-  static constexpr unsigned kBits = 14;
+  static constexpr unsigned kBits = 16;
   static constexpr std::size_t kSlots = std::size_t{1} << kBits;
   static constexpr std::uint32_t kMaximum = kSlots / 2;
   struct Slot {

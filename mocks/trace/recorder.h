@@ -27,7 +27,7 @@ class Observer {
 // What an observer may not throw away: the memory behind a recorder. In a worker it lies in memory shared with the
 // supervisor, so that the events survive whatever kills the worker.
 struct EventRing {
-  static constexpr std::size_t kCapacity = 1U << 16;
+  static constexpr std::size_t kCapacity = 1U << 18;
   std::uint64_t written = 0;
   TraceHash hash = kEmptyHash;
   std::array<Event, kCapacity> events;

@@ -1,0 +1,60 @@
+// hunt_fixture.h - for tests: a module with an engine of its own, in the default conditions of a hunt.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "fuzz/engine.h"
+#include "fuzz/exploration.h"
+#include "module/compile.h"
+#include "module/image.h"
+#include "nmrfuzz_config.h"
+
+namespace nmrfuzz::fuzz {
+
+// A module with an engine of its own, in the default conditions of a hunt.
+class Hunted {
+ public:
+  explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {}) {
+    module::BuildRequest request;
+    request.sources = sources;
+    request.options = options;
+    request.variants = {module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain)};
+    const auto built = module::build(request);
+    if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
+      ADD_FAILURE() << failure->message;
+      return;
+    }
+    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(request.variants.front()));
+    if (const auto* failure = std::get_if<module::LoadFailure>(&loaded)) {
+      ADD_FAILURE() << failure->message;
+      return;
+    }
+    image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
+    images_ = {image_.get()};
+    engine_.emplace(*ring_, *log_, images_, Settings{});
+    exploration_.emplace(*engine_, "mix");
+  }
+
+  bool usable() const { return engine_.has_value(); }
+  Engine& engine() { return *engine_; }
+  Execution run(std::uint64_t seed, std::uint64_t schedule) { return exploration_->run(seed, schedule); }
+  std::vector<std::uint16_t> decisions() const { return {log_->view().begin(), log_->view().end()}; }
+
+ private:
+  std::unique_ptr<trace::EventRing> ring_ = std::make_unique<trace::EventRing>();
+  std::unique_ptr<schedule::DecisionLog> log_ = std::make_unique<schedule::DecisionLog>();
+  std::unique_ptr<module::Image> image_;
+  std::vector<module::Image*> images_;
+  std::optional<Engine> engine_;
+  std::optional<Exploration> exploration_;
+};
+
+}  // namespace nmrfuzz::fuzz
