@@ -68,6 +68,8 @@ class FiberPort {
         outcome, registration.number);
   }
 
+  void stop() { kernel_->scheduler().end(schedule::EndReason::kStopped); }
+
   template <class Function>
   Status call(ModuleNumber module, kernel::Routine callback, Function function) {
     return kernel_->call_into(module, callback, function);

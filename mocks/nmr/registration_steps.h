@@ -21,6 +21,7 @@ void Registrar<Port>::reset(const World& world) {
   by_structure_.clear();
   planned_offers_.clear();
   planned_detaches_.clear();
+  planned_again_.clear();
 }
 
 // Under the lock, as are all three.
@@ -74,7 +75,7 @@ void Registrar<Port>::show(Registration& registration) {
 // A failed Register leaves no registration and starts no callback (G24).
 template <class Port>
 Status Registrar<Port>::fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
-                                      void** handle) {
+                                      void** handle, Status status) {
   const Locked locked(*this);
   Registration& failed = add_registration(role, characteristics, context);
   port_.emit(trace::EventKind::kRegisterEnter, routine, failed.number, characteristics.callbacks.cleanup != nullptr,
@@ -93,9 +94,9 @@ Status Registrar<Port>::fail_register(Routine routine, Role role, const Characte
       *handle = make_handle(HandleKind::kNone, 0xdead);
       break;
   }
-  port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, kernel::kStatusInsufficientResources, 1, 0,
-             failed.module);
-  return kernel::kStatusInsufficientResources;
+  port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, status,
+             status == kernel::kStatusInsufficientResources ? 1 : 0, 0, failed.module);
+  return status;
 }
 
 template <class Port>
@@ -103,12 +104,17 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
                                         void** handle) {
   const Routine routine = role == Role::kClient ? Routine::NmrRegisterClient : Routine::NmrRegisterProvider;
   port_.point(routine, 0);
+  if (world_.check_sizes == CheckSizes::kRefuse && !characteristics.sizes_are_right) {  // A21
+    return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInvalidParameter);
+  }
   if (port_.fails(routine)) {
-    return fail_register(routine, role, characteristics, context, handle);
+    return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInsufficientResources);
   }
   Registration* added = nullptr;
   std::size_t first = 0;
   std::size_t count = 0;
+  std::size_t first_again = 0;
+  std::size_t count_again = 0;
   {
     const Locked locked(*this);
     added = &add_registration(role, characteristics, context);
@@ -118,6 +124,8 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
     // offers the pair, and only that one (G1).
     first = planned_offers_.size();
     count = plan_offers(*added);
+    first_again = planned_again_.size();
+    count_again = plan_again(*added);
     if (is_mutant(Mutant::kPlansBeforeVisible)) {
       port_.unlock();
       port_.point(routine, added->number);
@@ -133,6 +141,7 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
   }
   port_.point(routine, added->number);
   offer_planned(*added, first, count);
+  offer_again(first_again, count_again);
   if (world_.handle_store == HandleStore::kAfterOffers) {
     *handle = make_handle(handle_kind(role), added->number);
   }
@@ -227,30 +236,6 @@ void Registrar<Port>::offer_planned(Registration& registration, std::size_t firs
   }
 }
 
-// What the handle names; nullptr and the reason if the call may not be made with it. Under the lock.
-template <class Port>
-Registration* Registrar<Port>::resolve_registration(Role role, void* handle, HandleState& state) {
-  const HandleKind kind = kind_of_handle(handle);
-  const ObjectNumber number = number_of_handle(handle);
-  if (handle == nullptr) {
-    state = HandleState::kNull;
-  } else if (kind == HandleKind::kNone || number == 0 ||
-             number > (kind == HandleKind::kBinding ? bindings_.size() : registrations_.size())) {
-    state = HandleState::kUnknown;
-  } else if (kind != handle_kind(role) || registrations_[number - 1].role != role) {
-    state = HandleState::kWrongKind;
-  } else if (registrations_[number - 1].state == RegistrationState::kNone) {
-    state = HandleState::kUnknown;  // its Register failed: the handle was never handed out
-  } else if (registrations_[number - 1].module != port_.module() && !is_mutant(Mutant::kTakesForeignHandle)) {
-    state = HandleState::kForeign;
-  } else {
-    const bool closed = registrations_[number - 1].state == RegistrationState::kClosed;
-    state = closed && !is_mutant(Mutant::kTakesClosedHandle) ? HandleState::kStale : HandleState::kValid;
-    return &registrations_[number - 1];
-  }
-  return nullptr;
-}
-
 template <class Port>
 Status Registrar<Port>::deregister(Role role, void* handle) {
   const Routine routine = role == Role::kClient ? Routine::NmrDeregisterClient : Routine::NmrDeregisterProvider;
@@ -264,6 +249,7 @@ Status Registrar<Port>::deregister(Role role, void* handle) {
   }
   port_.point(routine, registration->number);
   detach_planned(*registration, first, count);
+  detach_late(*registration);
   {
     const Locked locked(*this);
     while (registration->bindings != 0 && is_mutant(Mutant::kDeregisterWaits)) {
@@ -307,6 +293,7 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
   registration = named;
   move(*named, RegistrationState::kDeregistering);
   ++named->calls;
+  named->takes_late_detaches = world_.late_detach_thread == LateDetachThread::kDeregisterer;
   first = planned_detaches_.size();
   count = plan_detaches(*named);
   const bool idle = named->bindings == 0 && named->calls == 1;
