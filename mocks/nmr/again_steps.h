@@ -13,7 +13,7 @@ namespace nmrfuzz::nmr {
 // Under the lock.
 template <class Port>
 void Registrar<Port>::remember_refusal(Binding& binding) {
-  if (world_.reoffer == Reoffer::kOnNewRegistration) {
+  if (world_.reoffer == Reoffer::kOnNewRegistration && !is_mutant(Mutant::kNeverOffersAgain)) {
     Npi& npi = npis_[binding.registration(Role::kClient).npi];
     binding.next_refused = std::exchange(npi.first_refused, &binding);
   }

@@ -142,6 +142,10 @@ void Registrar<Port>::mutate_refusal(Binding& binding) {
 
 template <class Port>
 void Registrar<Port>::finish_offer(Binding& binding, Status status) {
+  const bool refuses_late = binding.state == BindingState::kAccepted && status != kernel::kStatusSuccess;
+  if (refuses_late && world_.late_refusal == LateRefusal::kStop && !is_mutant(Mutant::kGoesOnAfterLateRefusal)) {
+    port_.stop();  // A11
+  }
   const bool detaches = end_attach(binding, status);
   port_.point(Routine::ClientAttachProvider, binding.number);
   if (!detaches) {

@@ -38,7 +38,9 @@ bool Registrar<Port>::leave_to_deregisterer(Binding& binding) {
   for (const Role role : {Role::kClient, Role::kProvider}) {
     Registration& registration = binding.registration(role);
     if (registration.takes_late_detaches) {
-      binding.next_late = std::exchange(registration.late_detaches, &binding);
+      if (!is_mutant(Mutant::kForgetsLateOfDeregister)) {
+        binding.next_late = std::exchange(registration.late_detaches, &binding);
+      }
       return true;
     }
   }
@@ -97,7 +99,7 @@ Role Registrar<Port>::first_to_detach(const Binding& binding) const {
 // A side of a binding whose client refused late, which is done without a call (A11).
 template <class Port>
 bool Registrar<Port>::is_passed_over(const Binding& binding, Role role) const {
-  return binding.provider_only && (role == Role::kClient || world_.late_refusal != LateRefusal::kDetachProvider);
+  return binding.provider_only && (role == Role::kClient || world_.late_refusal == LateRefusal::kCleanupOnly);
 }
 
 template <class Port>
@@ -203,7 +205,8 @@ void Registrar<Port>::detach_complete(Role role, void* binding_handle) {
       detached = complete_side(*binding, swapped ? opposite(role) : role);
     }
   }
-  if (state != HandleState::kValid && world_.bad_complete == BadComplete::kReportStop) {
+  if (state != HandleState::kValid && world_.bad_complete == BadComplete::kReportStop &&
+      !is_mutant(Mutant::kGoesOnAfterBadComplete)) {
     port_.stop();  // A27
   }
   if (detached) {
@@ -364,8 +367,7 @@ void Registrar<Port>::clean_up(Binding& binding) {
 template <class Port>
 void Registrar<Port>::clean_up_side(Binding& binding, Role role) {
   void* const context = context_of(binding, role);
-  // A client that refused frees its context itself (G16); its provider hears no more where late_refusal=stop.
-  const bool refused = binding.provider_only && (role == Role::kClient || world_.late_refusal == LateRefusal::kStop);
+  const bool refused = binding.provider_only && role == Role::kClient;  // the client frees that itself (G16)
   const bool skipped =
       context == nullptr && (world_.null_context == NullContext::kSkipCleanup || is_mutant(Mutant::kSkipsNullContext));
   if (binding.registration(role).characteristics.callbacks.cleanup != nullptr && !refused && !skipped) {

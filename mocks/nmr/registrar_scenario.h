@@ -26,7 +26,9 @@ class RegistrarScenario {
     start_lives();
     const schedule::EndReason reason = bench_.run();
     std::vector<std::string> complaints = bench_.complaints();
-    if (reason != schedule::EndReason::kAllEnded && !(reason == schedule::EndReason::kDeadlock && may_hang_)) {
+    const bool may_end = reason == schedule::EndReason::kAllEnded || reason == schedule::EndReason::kStopped ||
+                         (reason == schedule::EndReason::kDeadlock && may_hang_);
+    if (!may_end) {
       complaints.push_back(
           fmt::format("G20: the execution does not come to its end (reason {})", static_cast<int>(reason)));
     }
@@ -56,10 +58,13 @@ class RegistrarScenario {
   World draw() {
     World drawn = draw_world([this](std::uint32_t alternatives) { return choose(alternatives); });
     if (one_in(4)) {
-      for (std::uint32_t left = 1 + choose(3); left != 0; --left) {
+      for (std::uint32_t left = 1 + choose(4); left != 0; --left) {
         const Switch& changed = switches()[choose(static_cast<std::uint32_t>(switches().size()))];
         changed.field(drawn) = static_cast<std::uint8_t>(choose(static_cast<std::uint32_t>(changed.variants.size())));
       }
+    }
+    if (one_in(6)) {
+      drawn.deregister_error = DeregisterError::kInjectOnce;
     }
     return drawn;
   }
@@ -93,6 +98,7 @@ class RegistrarScenario {
     static constexpr std::array<std::array<std::uint64_t, 2>, 4> kNpis = {{{1, 1}, {1, 1}, {1, 2}, {7, 7}}};
     Party& party = bench_.add(role, kNpis[npi], module);
     party.has_cleanup = !one_in(5);
+    party.sizes_are_right = world.check_sizes == CheckSizes::kReport || !one_in(3);
     party.attach = [this](Call& call) {
       return call.role == Role::kClient ? attach_client(call) : attach_provider(call);
     };

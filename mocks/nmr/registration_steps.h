@@ -104,7 +104,8 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
                                         void** handle) {
   const Routine routine = role == Role::kClient ? Routine::NmrRegisterClient : Routine::NmrRegisterProvider;
   port_.point(routine, 0);
-  if (world_.check_sizes == CheckSizes::kRefuse && !characteristics.sizes_are_right) {  // A21
+  if (world_.check_sizes == CheckSizes::kRefuse && !characteristics.sizes_are_right &&
+      !is_mutant(Mutant::kTakesWrongSizes)) {  // A21
     return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInvalidParameter);
   }
   if (port_.fails(routine)) {
@@ -282,8 +283,9 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
   port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state), 0,
              port_.module());
   Status error = state != HandleState::kValid ? kernel::kStatusInvalidParameter : kernel::kStatusSuccess;
-  if (state == HandleState::kValid && world_.deregister_error == DeregisterError::kInjectOnce &&
-      !std::exchange(named->error_injected, true)) {
+  const bool may_fail =
+      world_.deregister_error == DeregisterError::kInjectOnce || is_mutant(Mutant::kFailsEachDeregister);
+  if (state == HandleState::kValid && may_fail && !std::exchange(named->error_injected, true)) {
     error = kernel::kStatusInsufficientResources;
   }
   if (error != kernel::kStatusSuccess) {

@@ -44,7 +44,7 @@ constexpr Variant kAttachRetry[] = {{"any_failure", true, "After any failure."},
 constexpr Variant kLateRefusal[] = {
     {"detach_provider", true, "The provider detaches and cleans up as if it had been attached."},
     {"cleanup_only", true, "The provider cleans up and is not told to detach."},
-    {"stop", false, "Neither side hears of the binding again."}};
+    {"stop", false, "The machine stops, as with a bug check."}};
 constexpr Variant kBindingOrder[] = {{"fifo", true, "In order of registration, or of attachment."},
                                      {"lifo", true, "In the reverse order."},
                                      {"shuffled", true, "In any order."}};
