@@ -183,8 +183,11 @@ class CommandLine {
   }
 
   void add_rules() {
-    CLI::App& command = add("rules", "Each rule that is checked: its sentence, its source, the kind of finding.",
-                            "  nmrfuzz rules\n  nmrfuzz rules --json", [this] { return run_rules(rules_); });
+    CLI::App& command =
+        add("rules", "Each rule that is checked: its sentence, its source, the kind of finding.",
+            "  nmrfuzz rules\n  nmrfuzz rules --json\n  nmrfuzz rules --worlds", [this] { return run_rules(rules_); });
+    command.add_flag("--worlds", rules_.worlds,
+                     "instead: each SWITCH=VARIANT of hunt --world, the question that it answers, what it means");
     add_optional_json(command, rules_.json);
   }
 
