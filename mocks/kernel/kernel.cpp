@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/mutant.h"
+
 namespace nmrfuzz::kernel {
 
 using trace::EventKind;
@@ -49,7 +51,7 @@ void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::
 bool Kernel::fails(Routine) {
   // One in eight where failures are on at all: executions with none and with several both occur often.
   constexpr std::uint32_t kOdds = 8;
-  return options_.faults && thread_state().module != 0 &&
+  return (options_.faults || is_mutant(Mutant::kFailsUnasked)) && thread_state().module != 0 &&
          scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;
 }
 
@@ -58,6 +60,9 @@ bool Kernel::probe_elsewhere(Routine routine, const void* pointer, std::size_t b
   constexpr std::uintptr_t kCanonicalEnd = 0x0000800000000000;
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   Outcome outcome = Outcome::kOk;
+  if (address < kNullPages && is_mutant(Mutant::kAllowsNullPages)) {
+    return true;
+  }
   if (address < kNullPages) {
     outcome = Outcome::kNullArgument;
   } else if (address >= kCanonicalEnd || address + bytes > kCanonicalEnd) {
@@ -84,7 +89,7 @@ Object& Kernel::add_object(ObjectKind kind, const void* address) {
   }
   const ObjectNumber number = objects_.add(kind, address, thread_state().module);
   Object& object = objects_.at(number);
-  if (Pool::contains(address)) {
+  if (Pool::contains(address) && !is_mutant(Mutant::kForgetsObjectsOfBlock)) {
     if (const std::uint32_t block = pool_.block_around(address); block != 0) {
       object.next_in_block = std::exchange(pool_.block(block).first_object, number);
     }
@@ -125,11 +130,11 @@ Kernel::Entry Kernel::enter(ModuleNumber module) {
 void Kernel::leave(const Entry& entry, Routine callback) {
   ThreadState& state = thread_state();
   if (entry.module != 0) {
-    if (irql() != entry.irql) {
+    if (irql() != entry.irql && !is_mutant(Mutant::kIgnoresIrqlAtReturn)) {
       breach(callback, Outcome::kIrqlChanged, 0, entry.irql, irql());
       set_irql(entry.irql);
     }
-    if (state.locks_held != entry.locks_held) {
+    if (state.locks_held != entry.locks_held && !is_mutant(Mutant::kIgnoresLocksAtReturn)) {
       breach(callback, Outcome::kLockHeldAtReturn, 0, entry.locks_held, state.locks_held);
       state.locks_held = entry.locks_held;
     }
