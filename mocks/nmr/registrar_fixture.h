@@ -37,8 +37,10 @@ struct Pair {
     Party* party = nullptr;
     void* context = nullptr;
     const void* dispatch = nullptr;
-    bool accepted = false;   // this side said yes
-    bool completed = false;  // *DetachComplete was or is being called
+    bool accepted = false;           // this side said yes
+    bool completed = false;          // *DetachComplete was or is being called
+    bool up_for_completion = false;  // its detach callback runs and lets others complete
+    ThreadNumber owed_by = 0;        // who is to complete it, where that is a thread with other things to do
     std::uint32_t detaches = 0;
     std::uint32_t cleanups = 0;
     bool detach_runs = false;
@@ -81,6 +83,7 @@ struct Party {
   bool deregistered = false;  // Deregister has returned without an error
   bool closed = false;        // the wait has returned, or Deregister returned STATUS_SUCCESS
   std::uint32_t callbacks_running = 0;
+  ThreadNumber leaver = 0;  // who deregisters it and will then complete what it owes
 };
 
 class RegistrarBench {
@@ -127,10 +130,11 @@ class RegistrarBench {
     return added;
   }
   // A simulated thread of `module`.
-  void start(ModuleNumber module, std::function<void()> body, std::uint8_t irql = kernel::kPassiveLevel) {
+  void start(ModuleNumber module, std::function<void()> body, std::uint8_t irql = kernel::kPassiveLevel,
+             schedule::ThreadRole role = schedule::ThreadRole::kTest) {
     Thread& thread = threads_.emplace_back(Thread{this, module, irql, std::move(body)});
     kernel.spawn(
-        schedule::ThreadRole::kTest,
+        role,
         [](void* argument) {
           const Thread& started = *static_cast<const Thread*>(argument);
           RegistrarBench& bench = *started.bench;
