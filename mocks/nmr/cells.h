@@ -29,8 +29,10 @@ inline constexpr std::array<const char*, 7> kMoments = {
     "before the callback",        "inside the callback", "before its return",          "after another NPI's wait",
     "before Deregister's return", "in the wait",         "between Deregister and wait"};
 
-enum class Completer : std::uint8_t { kCaller, kDpc, kWorker, kPeer };
-inline constexpr std::array<const char*, 4> kCompleters = {"caller", "DPC", "worker", "peer's thread"};
+// The registrar's own threads run callbacks in some worlds; what completes there does so from inside one.
+enum class Completer : std::uint8_t { kCaller, kDpc, kWorker, kPeer, kRegistrar };
+inline constexpr std::array<const char*, 5> kCompleters = {"caller", "DPC", "worker", "peer's thread",
+                                                           "registrar's thread"};
 inline constexpr std::array<const char*, 2> kRoles = {"client", "provider"};
 
 class Cells final : public trace::Observer {
@@ -158,14 +160,14 @@ class Cells final : public trace::Observer {
     }
     return own.waits + peer.waits != 0 ? Moment::kInWait : Moment::kBetween;
   }
-  // Threads of the registrar's own run callbacks as workers of the system.
   Completer completer_of(const trace::Event& event) const {
     switch (scheduler_->thread(event.thread).role) {
       case schedule::ThreadRole::kDpc:
         return Completer::kDpc;
       case schedule::ThreadRole::kWorker:
-      case schedule::ThreadRole::kRegistrar:
         return Completer::kWorker;
+      case schedule::ThreadRole::kRegistrar:
+        return Completer::kRegistrar;
       case schedule::ThreadRole::kPeer:
         return Completer::kPeer;
       default:

@@ -39,7 +39,7 @@ struct Pair {
     const void* dispatch = nullptr;
     bool accepted = false;           // this side said yes
     bool completed = false;          // *DetachComplete was or is being called
-    bool up_for_completion = false;  // its detach callback runs and lets others complete
+    bool up_for_completion = false;  // its detach callback was entered, and any thread may complete
     ThreadNumber owed_by = 0;        // who is to complete it, where that is a thread with other things to do
     std::uint32_t detaches = 0;
     std::uint32_t cleanups = 0;

@@ -40,14 +40,17 @@ class ScenarioCompletions {
 
   // --- A detach callback that returns STATUS_PENDING ---------------------------------------------------------------
 
-  // Leaves the completion to a thread of its own, which may take its time.
+  // Leaves the completion to whoever comes first: any thread of the module, or one of its own that may take its time.
   void pend(Call& call) {
+    call.own().up_for_completion = true;
     const std::uint32_t delay = one_in(3) ? 30 : 0;
     start_elsewhere(call.party.module, [this, &pair = call.pair, role = call.role, delay] {
       for (std::uint32_t left = delay; left != 0; --left) {
         bench_.pause();
       }
-      bench_.complete(pair, role);
+      if (!pair.side(role).completed) {
+        bench_.complete(pair, role);
+      }
     });
   }
   // Leaves it to the thread that runs the callback, if it is inside Deregister and will come by before its wait.
@@ -59,7 +62,7 @@ class ScenarioCompletions {
     call.own().owed_by = self;
     return true;
   }
-  // Lets any thread of the module complete while the callback runs; nobody has to.
+  // Lets any thread of the module complete while the callback still runs.
   void offer_completion(Call& call) {
     Pair::Side& own = call.own();
     own.up_for_completion = true;
@@ -69,7 +72,6 @@ class ScenarioCompletions {
     for (std::uint32_t left = choose(12); left != 0; --left) {
       bench_.pause();
     }
-    own.up_for_completion = false;
     if (!own.completed) {
       pend(call);
     }
