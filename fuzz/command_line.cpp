@@ -271,7 +271,8 @@ void CommandLine::add_hunt() {
               }
             }
           },
-          "how NMR behaves where its documentation is silent: any, windows, or SWITCH=VARIANT, repeatable (any)")
+          "how NMR behaves where its documentation is silent: any, windows, or SWITCH=VARIANT, repeatable (any);\n"
+          "nmrfuzz rules --worlds explains them")
       ->allow_extra_args(false)
       ->group("exploration");
   add_read(command, "--faults", "whether routines that can fail do: on or off (on)",

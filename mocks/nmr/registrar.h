@@ -101,7 +101,18 @@ class Registrar {
 
   // "Under the lock": the caller holds it. All others must not hold it, since they call callbacks or wait.
 
+  // A registration that has just become visible, and which parts of the plans are its own.
+  struct Arrival {
+    Registration* registration = nullptr;
+    std::size_t first = 0;  // in planned_offers_
+    std::size_t count = 0;
+    std::size_t first_again = 0;  // in planned_again_
+    std::size_t count_again = 0;
+  };
+
   // registration_steps.h
+  Arrival begin_register(Routine routine, Role role, const Characteristics& characteristics, void* context);
+  Status end_register(Routine routine, const Arrival& arrival);
   Registration& add_registration(Role role, const Characteristics& characteristics, void* context);
   std::uint32_t npi_index(const std::array<std::uint64_t, 2>& npi);
   std::size_t plan_offers(const Registration& registration);

@@ -99,6 +99,46 @@ Status Registrar<Port>::fail_register(Routine routine, Role role, const Characte
   return status;
 }
 
+// Enters a registration and plans its offers. Both are one step with becoming visible: of two registrations that arrive
+// together, the later one offers the pair, and only that one (G1).
+template <class Port>
+auto Registrar<Port>::begin_register(Routine routine, Role role, const Characteristics& characteristics, void* context)
+    -> Arrival {
+  const Locked locked(*this);
+  Registration& added = add_registration(role, characteristics, context);
+  port_.emit(trace::EventKind::kRegisterEnter, routine, added.number, characteristics.callbacks.cleanup != nullptr,
+             added.npi + 1, port_.number_of(context), added.module);
+  Arrival arrival{&added, planned_offers_.size(), plan_offers(added), planned_again_.size(), 0};
+  arrival.count_again = plan_again(added);
+  if (is_mutant(Mutant::kPlansBeforeVisible)) {
+    port_.unlock();
+    port_.point(routine, added.number);
+    port_.lock();
+  }
+  show(added);
+  move(added, RegistrationState::kRegistering);
+  ++added.calls;
+  hold_data(added);
+  return arrival;
+}
+
+template <class Port>
+Status Registrar<Port>::end_register(Routine routine, const Arrival& arrival) {
+  const Locked locked(*this);
+  Registration& added = *arrival.registration;
+  Status status = kernel::kStatusSuccess;
+  if (arrival.count != 0 && added.bindings == 0 && is_mutant(Mutant::kFailsWithItsOffer)) {
+    status = kernel::kStatusNoInterface;
+  }
+  if (added.state == RegistrationState::kRegistering) {
+    move(added, RegistrationState::kActive);
+  }
+  --added.calls;
+  port_.emit(trace::EventKind::kRegisterExit, routine, added.number, status, 0, 0, added.module);
+  leave_if_drained(added);
+  return status;
+}
+
 template <class Port>
 Status Registrar<Port>::register_module(Role role, const Characteristics& characteristics, void* context,
                                         void** handle) {
@@ -111,55 +151,19 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
   if (port_.fails(routine)) {
     return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInsufficientResources);
   }
-  Registration* added = nullptr;
-  std::size_t first = 0;
-  std::size_t count = 0;
-  std::size_t first_again = 0;
-  std::size_t count_again = 0;
-  {
-    const Locked locked(*this);
-    added = &add_registration(role, characteristics, context);
-    port_.emit(trace::EventKind::kRegisterEnter, routine, added->number, characteristics.callbacks.cleanup != nullptr,
-               added->npi + 1, port_.number_of(context), added->module);
-    // Planning the offers and becoming visible are one step: of two registrations that arrive together, the later one
-    // offers the pair, and only that one (G1).
-    first = planned_offers_.size();
-    count = plan_offers(*added);
-    first_again = planned_again_.size();
-    count_again = plan_again(*added);
-    if (is_mutant(Mutant::kPlansBeforeVisible)) {
-      port_.unlock();
-      port_.point(routine, added->number);
-      port_.lock();
-    }
-    show(*added);
-    move(*added, RegistrationState::kRegistering);
-    ++added->calls;
-    hold_data(*added);
-  }
+  const Arrival arrival = begin_register(routine, role, characteristics, context);
+  Registration& added = *arrival.registration;
   if (world_.handle_store == HandleStore::kBeforeOffers) {
-    *handle = make_handle(handle_kind(role), added->number);
+    *handle = make_handle(handle_kind(role), added.number);
   }
-  port_.point(routine, added->number);
-  offer_planned(*added, first, count);
-  offer_again(first_again, count_again);
+  port_.point(routine, added.number);
+  offer_planned(added, arrival.first, arrival.count);
+  offer_again(arrival.first_again, arrival.count_again);
   if (world_.handle_store == HandleStore::kAfterOffers) {
-    *handle = make_handle(handle_kind(role), added->number);
+    *handle = make_handle(handle_kind(role), added.number);
   }
-  Status status = kernel::kStatusSuccess;
-  {
-    const Locked locked(*this);
-    if (count != 0 && added->bindings == 0 && is_mutant(Mutant::kFailsWithItsOffer)) {
-      status = kernel::kStatusNoInterface;
-    }
-    if (added->state == RegistrationState::kRegistering) {
-      move(*added, RegistrationState::kActive);
-    }
-    --added->calls;
-    port_.emit(trace::EventKind::kRegisterExit, routine, added->number, status, 0, 0, added->module);
-    leave_if_drained(*added);
-  }
-  port_.point(routine, added->number);
+  const Status status = end_register(routine, arrival);
+  port_.point(routine, added.number);
   return status;
 }
 
