@@ -192,7 +192,7 @@ TEST(Fiber, AnAbandonedStackIsUsedAgain) {
 #if defined(NMRFUZZ_FIBER_ASAN)
 TEST(Fiber, AnAbandonedStackKeepsNoRedZones) {
   Stage stage;
-  stage.first.start([](void* argument) { abandon(Stage::of(argument), 20); }, &stage);
+  stage.first.start([](void* argument) { abandon(Stage::of(argument), 99); }, &stage);
   stage.enter(stage.first);
   stage.first.start(
       [](void* argument) {
