@@ -183,8 +183,11 @@ class CommandLine {
   }
 
   void add_rules() {
-    CLI::App& command = add("rules", "Each rule that is checked: its sentence, its source, the kind of finding.",
-                            "  nmrfuzz rules\n  nmrfuzz rules --json", [this] { return run_rules(rules_); });
+    CLI::App& command =
+        add("rules", "Each rule that is checked: its sentence, its source, the kind of finding.",
+            "  nmrfuzz rules\n  nmrfuzz rules --json\n  nmrfuzz rules --worlds", [this] { return run_rules(rules_); });
+    command.add_flag("--worlds", rules_.worlds,
+                     "instead: each SWITCH=VARIANT of hunt --world, the question that it answers, what it means");
     add_optional_json(command, rules_.json);
   }
 
@@ -268,7 +271,8 @@ void CommandLine::add_hunt() {
               }
             }
           },
-          "how NMR behaves where its documentation is silent: any, windows, or SWITCH=VARIANT, repeatable (any)")
+          "how NMR behaves where its documentation is silent: any, windows, or SWITCH=VARIANT, repeatable (any);\n"
+          "nmrfuzz rules --worlds explains them")
       ->allow_extra_args(false)
       ->group("exploration");
   add_read(command, "--faults", "whether routines that can fail do: on or off (on)",

@@ -20,6 +20,7 @@ struct ListOptions {
 int run_list(const ListOptions& options);
 
 struct RulesOptions {
+  bool worlds = false;  // the switches of --world instead of the rules
   std::string json;
 };
 int run_rules(const RulesOptions& options);

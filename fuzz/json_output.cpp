@@ -5,6 +5,7 @@
 
 #include "contract/rule_table.h"
 #include "fuzz/words.h"
+#include "nmr/world.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -75,6 +76,22 @@ std::string rules_json(std::span<const CorpusModule> corpus) {
                      {"unobservable", row.unobservable.empty() ? Json() : Json(row.unobservable)}});
   }
   return document({{"rules", rules}});
+}
+
+std::string worlds_json() {
+  Json worlds = Json::array();
+  for (const nmr::Switch& each : nmr::switches()) {
+    Json variants = Json::array();
+    for (const nmr::Variant& variant : each.variants) {
+      variants.push_back({{"name", variant.name}, {"drawn", variant.drawn}, {"meaning", variant.meaning}});
+    }
+    worlds.push_back({{"name", each.name},
+                      {"point", each.point},
+                      {"question", each.question},
+                      {"default", each.variants.front().name},
+                      {"variants", variants}});
+  }
+  return document({{"worlds", worlds}});
 }
 
 std::string run_json(const RunDocument& run) { return document(run_object(run)); }

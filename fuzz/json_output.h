@@ -17,6 +17,9 @@ std::string list_json(std::span<const CorpusModule> corpus);
 // {"rules":[{"id","sentence","source","kind","defects":[NAME...],"unobservable":REASON or null}]}
 std::string rules_json(std::span<const CorpusModule> corpus);
 
+// {"worlds":[{"name","point","question","default","variants":[{"name","drawn","meaning"}]}]}
+std::string worlds_json();
+
 // What `hunt --json` and `replay --json` say.
 struct RunDocument {
   std::vector<std::string> modules;

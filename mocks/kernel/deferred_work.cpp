@@ -2,6 +2,7 @@
 // threads.
 #include "kernel/deferred_work.h"
 
+#include "kernel/mutant.h"
 #include "kernel/status.h"
 
 namespace nmrfuzz::kernel {
@@ -75,7 +76,9 @@ bool take_back_work(Kernel& kernel, Routine callback, ObjectNumber object) {
     Work& work = kernel.thread_state(thread).work;
     if (work.object == object && !work.entered) {
       kernel.write_for(work.module, EventKind::kWorkCancelled, callback, object, static_cast<std::uint64_t>(work.kind));
-      forget(kernel, kernel.scheduler().thread(thread).role, work);
+      if (!is_mutant(Mutant::kTakesNothingBack)) {
+        forget(kernel, kernel.scheduler().thread(thread).role, work);
+      }
       return true;
     }
   }
@@ -87,7 +90,7 @@ void wait_for_work(Kernel& kernel, Routine routine, ThreadRole role, ObjectNumbe
   if (gate == 0) {
     gate = kernel.number_of(kernel.add_object(ObjectKind::kNone, nullptr));
   }
-  const std::uint64_t last = kernel.groups().work_queued;
+  const std::uint64_t last = is_mutant(Mutant::kFlushesNothing) ? 0 : kernel.groups().work_queued;
   if (!is_outstanding(kernel, role, last, object)) {
     kernel.called(routine, object);
     return;

@@ -10,6 +10,7 @@
 #include <ntddk.h>
 
 #include "kernel/deferred_work.h"
+#include "kernel/mutant.h"
 #include "kernel/status.h"
 
 namespace nmrfuzz::kernel {
@@ -69,7 +70,7 @@ void run_dpc(void*) {
 
 bool queue_dpc(Kernel& kernel, ObjectNumber number, void* argument1, void* argument2) {
   Object& object = kernel.objects().at(number);
-  if (object.queued) {
+  if (object.queued && !is_mutant(Mutant::kQueuesDpcTwice)) {
     return false;
   }
   object.queued = true;
@@ -84,7 +85,8 @@ bool queue_dpc(Kernel& kernel, ObjectNumber number, void* argument1, void* argum
   work.argument2 = argument2;
   // A threaded DPC runs as an ordinary one where threaded DPCs are switched off: drivers must cope with both.
   const bool passive =
-      (object.flags & kDpcThreaded) != 0 && kernel.scheduler().choose(2, schedule::ChoiceKind::kMoment) == 1;
+      is_mutant(Mutant::kDpcAtPassive) ||
+      ((object.flags & kDpcThreaded) != 0 && kernel.scheduler().choose(2, schedule::ChoiceKind::kMoment) == 1);
   queue_work(kernel, Routine::DpcRoutine, ThreadRole::kDpc, &run_dpc, work, passive ? kPassiveLevel : kDispatchLevel);
   return true;
 }

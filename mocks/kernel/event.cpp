@@ -2,6 +2,7 @@
 #include <ntddk.h>
 
 #include "kernel/kernel.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -26,7 +27,7 @@ LONG clear(Routine routine, PRKEVENT event) {
   if (object == nullptr) {
     return 0;
   }
-  const LONG old = std::exchange(object->signal, 0);
+  const LONG old = std::exchange(object->signal, is_mutant(Mutant::kClearsNothing) ? object->signal : 0);
   event->Header.SignalState = 0;
   kernel.called(routine, kernel.number_of(*object), old);
   return old;
@@ -45,8 +46,10 @@ VOID KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State) {
   if (!kernel.probe(kRoutine, Event, sizeof *Event)) {
     return;
   }
-  Object& object = kernel.add_object(
-      Type == NotificationEvent ? ObjectKind::kNotificationEvent : ObjectKind::kSynchronizationEvent, Event);
+  Object& object = kernel.add_object(Type == NotificationEvent && !is_mutant(Mutant::kTakesNotificationEvent)
+                                         ? ObjectKind::kNotificationEvent
+                                         : ObjectKind::kSynchronizationEvent,
+                                     Event);
   object.signal = State ? 1 : 0;
   *Event = {};
   Event->Header.Type = static_cast<UCHAR>(Type);

@@ -6,6 +6,7 @@
 #include <ntddk.h>
 
 #include "kernel/kernel.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -51,7 +52,7 @@ void acquire(Kernel& kernel, Routine routine, Object& object, std::uint8_t resto
     kernel.breach(routine, Outcome::kLockRecursive, number);
     return;
   }
-  while (object.owner != 0) {
+  while (object.owner != 0 && !is_mutant(Mutant::kFastMutexAdmitsTwo)) {
     kernel.block_on(number);
   }
   take(kernel, object, restore);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/mutant.h"
+
 namespace nmrfuzz::kernel {
 
 using trace::EventKind;
@@ -54,7 +56,7 @@ bool Kernel::fails(Routine) {
     return false;
   }
   ++fallible_calls_;
-  if (options_.faults) {
+  if (options_.faults || is_mutant(Mutant::kFailsUnasked)) {
     return scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;
   }
   return fallible_calls_ == options_.failing_calls[0] || fallible_calls_ == options_.failing_calls[1];
@@ -65,6 +67,9 @@ bool Kernel::probe_elsewhere(Routine routine, const void* pointer, std::size_t b
   constexpr std::uintptr_t kCanonicalEnd = 0x0000800000000000;
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   Outcome outcome = Outcome::kOk;
+  if (address < kNullPages && is_mutant(Mutant::kAllowsNullPages)) {
+    return true;
+  }
   if (address < kNullPages) {
     outcome = Outcome::kNullArgument;
   } else if (address >= kCanonicalEnd || address + bytes > kCanonicalEnd) {
@@ -91,7 +96,7 @@ Object& Kernel::add_object(ObjectKind kind, const void* address) {
   }
   const ObjectNumber number = objects_.add(kind, address, thread_state().module);
   Object& object = objects_.at(number);
-  if (Pool::contains(address)) {
+  if (Pool::contains(address) && !is_mutant(Mutant::kForgetsObjectsOfBlock)) {
     if (const std::uint32_t block = pool_.block_around(address); block != 0) {
       object.next_in_block = std::exchange(pool_.block(block).first_object, number);
     }
@@ -121,11 +126,11 @@ Outcome Kernel::destroy_object(Object& object) {
 void Kernel::leave_changed(const Entry& entry, Routine callback) {
   constexpr std::uint64_t kField = 0xffff;
   ThreadState& state = thread_state();
-  if (irql() != entry.irql) {
+  if (irql() != entry.irql && !is_mutant(Mutant::kIgnoresIrqlAtReturn)) {
     breach(callback, Outcome::kIrqlChanged, 0, entry.irql, irql());
     set_irql(entry.irql);
   }
-  if (state.locks_held != (entry.held & kField)) {
+  if (state.locks_held != (entry.held & kField) && !is_mutant(Mutant::kIgnoresLocksAtReturn)) {
     breach(callback, Outcome::kLockHeldAtReturn, 0, entry.held & kField, state.locks_held);
     state.locks_held = static_cast<std::uint16_t>(entry.held & kField);
   }

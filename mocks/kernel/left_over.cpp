@@ -1,13 +1,15 @@
 // left_over.cpp - resources are found among the records, what runs among the threads.
 #include "kernel/left_over.h"
 
+#include "kernel/mutant.h"
+
 namespace nmrfuzz::kernel {
 namespace {
 
 bool is_left_over(const Object& object) {
   switch (object.kind) {
     case ObjectKind::kDevice:
-      return (object.flags & kDeviceDeleted) == 0 || object.count != 0;
+      return !is_mutant(Mutant::kOverlooksDevice) && ((object.flags & kDeviceDeleted) == 0 || object.count != 0);
     case ObjectKind::kThread:
     case ObjectKind::kRundown:
       return object.count != 0;
@@ -26,7 +28,8 @@ bool is_left_over(const Object& object) {
 }
 
 bool is_set_timer(const Object& object) {
-  return object.queued && (is_timer(object.kind) || object.kind == ObjectKind::kExTimer);
+  return !is_mutant(Mutant::kOverlooksTimer) && object.queued &&
+         (is_timer(object.kind) || object.kind == ObjectKind::kExTimer);
 }
 
 // The next record of `module` for which `wanted` holds.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernel/kernel.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -56,12 +57,13 @@ LONG KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait) {
   if (Wait && kernel.irql() >= kDispatchLevel) {
     kernel.breach(kRoutine, Outcome::kWaitAtRaisedIrql, number);
   }
-  if (object->owner != kernel.scheduler().current().number) {
+  if (object->owner != kernel.scheduler().current().number && !is_mutant(Mutant::kReleasesForeignMutex)) {
     kernel.breach(kRoutine, Outcome::kLockNotOwned, number);
     return 0;
   }
   const LONG old = state_of(*object);
-  if (--object->count == 0) {
+  object->count -= is_mutant(Mutant::kFreesMutexAtOnce) ? object->count : 1;
+  if (object->count == 0) {
     object->owner = 0;
     object->signal = 1;
     --kernel.thread_state().locks_held;

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernel/mutant.h"
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
@@ -70,7 +72,7 @@ std::uint32_t Pool::allocate(std::size_t bytes, std::uint32_t tag, PoolType type
   const std::size_t tail = body - bytes + kRedZone;  // red zone behind, to the byte
   NMRFUZZ_UNPOISON(start, kRedZone + body + kRedZone);
   std::memset(start, kRedZoneFill, kRedZone);
-  std::memset(start + kRedZone, zero ? 0 : kUninitialized, bytes);
+  std::memset(start + kRedZone, zero && !is_mutant(Mutant::kZeroesNothing) ? 0 : kUninitialized, bytes);
   std::memset(start + kRedZone + bytes, kRedZoneFill, tail);
   NMRFUZZ_POISON(start, kRedZone);
   NMRFUZZ_POISON(start + kRedZone + bytes, tail);
@@ -129,11 +131,14 @@ trace::Outcome Pool::check(const void* pointer, std::size_t bytes) const {
   }
   for (std::size_t at = offset; at < offset + bytes;) {
     const std::uint8_t shadow = shadow_[at / kGranule];
+    if (shadow == kShadowFreed && is_mutant(Mutant::kAllowsFreed)) {
+      return trace::Outcome::kOk;
+    }
     if (shadow == kShadowFreed) {
       return trace::Outcome::kFreedAccess;
     }
     const std::size_t end = std::min(offset + bytes, (at / kGranule + 1) * kGranule);
-    if (end - at / kGranule * kGranule > shadow) {
+    if (end - at / kGranule * kGranule > shadow && !is_mutant(Mutant::kAllowsTail)) {
       return trace::Outcome::kOutOfBounds;
     }
     at = end;
@@ -154,7 +159,7 @@ bool Pool::intact(std::uint32_t number) const {
   if (!checked.live) {
     NMRFUZZ_POISON(body, checked.size);
   }
-  return whole;
+  return whole || is_mutant(Mutant::kFindsAllIntact);
 }
 
 }  // namespace nmrfuzz::kernel

@@ -1,5 +1,7 @@
 #include "kernel/reader_writer.h"
 
+#include "kernel/mutant.h"
+
 namespace nmrfuzz::kernel {
 
 namespace {
@@ -28,7 +30,7 @@ void acquire_exclusive(Kernel& kernel, Routine routine, Object& lock, std::uint6
     return;
   }
   ++lock.count;
-  while (lock.owner != 0 || lock.readers != 0) {
+  while (lock.owner != 0 || (lock.readers != 0 && !is_mutant(Mutant::kWriterJoinsReaders))) {
     kernel.block_on(number);
   }
   --lock.count;
@@ -47,7 +49,7 @@ void acquire_shared(Kernel& kernel, Routine routine, Object& lock, SharedRecursi
     kernel.breach(routine, Outcome::kLockRecursive, number);
     return;
   }
-  while (lock.owner != 0 || lock.count != 0) {
+  while (lock.owner != 0 || (lock.count != 0 && !is_mutant(Mutant::kReaderPassesWriter))) {
     kernel.block_on(number);
   }
   ++lock.readers;
@@ -91,7 +93,7 @@ bool try_convert_to_exclusive(Kernel& kernel, Routine routine, Object& lock) {
     kernel.breach(routine, Outcome::kLockNotOwned, number);
     return false;
   }
-  const bool converted = lock.readers == 1 && lock.count == 0;
+  const bool converted = (lock.readers == 1 || is_mutant(Mutant::kConvertsAmongReaders)) && lock.count == 0;
   if (converted) {
     kernel.thread_state().shared.remove(number);
     lock.readers = 0;

@@ -13,6 +13,7 @@
 
 #include "kernel/kernel.h"
 #include "kernel/lock_record.h"
+#include "kernel/mutant.h"
 #include "kernel/pool_routines.h"
 #include "kernel/status.h"
 
@@ -61,7 +62,7 @@ BOOLEAN acquire(Kernel& kernel, Routine routine, Object* object, ULONG count) {
     kernel.breach(routine, Outcome::kBadArgumentValue, number, count, room);
     return FALSE;
   }
-  const bool acquired = (object->flags & kRunDown) == 0;
+  const bool acquired = (object->flags & kRunDown) == 0 || is_mutant(Mutant::kAcquiresAfterRundown);
   if (acquired) {
     object->count += static_cast<std::int32_t>(count);
   }
@@ -75,7 +76,7 @@ void release(Kernel& kernel, Routine routine, Object* object, ULONG count) {
     return;
   }
   const ObjectNumber number = kernel.number_of(*object);
-  if (count > static_cast<ULONG>(object->count)) {
+  if (count > static_cast<ULONG>(object->count) && !is_mutant(Mutant::kRundownUnderflows)) {
     kernel.breach(routine, Outcome::kRundownUnderflow, number, count, static_cast<ULONG>(object->count));
     return;
   }
@@ -93,7 +94,7 @@ void wait(Kernel& kernel, Routine routine, Object* object) {
   }
   const ObjectNumber number = kernel.number_of(*object);
   object->flags |= kRunDown;
-  if (object->count == 0) {
+  if (object->count == 0 || is_mutant(Mutant::kRundownWaitsForNobody)) {
     kernel.called(routine, number);
     return;
   }

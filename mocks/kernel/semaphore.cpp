@@ -6,6 +6,7 @@
 #include <ntddk.h>
 
 #include "kernel/kernel.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -71,7 +72,8 @@ LONG KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY, LONG Adjustment, BOOL
     kernel.breach(kRoutine, Outcome::kWaitAtRaisedIrql, number);
   }
   const LONG old = object->signal;
-  if (Adjustment <= 0 || Adjustment > object->count - old) {
+  const bool exceeds = Adjustment > object->count - old && !is_mutant(Mutant::kExceedsSemaphoreLimit);
+  if (Adjustment <= 0 || exceeds) {
     kernel.breach(kRoutine, Outcome::kBadArgumentValue, number, static_cast<std::uint64_t>(Adjustment),
                   static_cast<std::uint64_t>(object->count));
     return old;

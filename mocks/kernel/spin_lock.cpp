@@ -5,6 +5,7 @@
 #include <ntddk.h>
 
 #include "kernel/kernel.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -36,11 +37,11 @@ namespace {
   const ObjectNumber number = kernel.number_of(*object);
   kernel.point(routine, number);
   const ThreadNumber self = kernel.scheduler().current().number;
-  if (object->owner == self) {
+  if (object->owner == self && !is_mutant(Mutant::kSpinLockIsRecursive)) {
     kernel.breach(routine, Outcome::kLockRecursive, number);
     return;
   }
-  while (object->owner != 0) {
+  while (object->owner != 0 && !is_mutant(Mutant::kSpinLockAdmitsTwo)) {
     kernel.block_on(number);
   }
   if (object->kind != ObjectKind::kSpinLock) {  // freed at the point or while this thread was waiting
@@ -58,7 +59,7 @@ namespace {
     return;
   }
   const ObjectNumber number = kernel.number_of(*object);
-  if (object->owner != kernel.scheduler().current().number) {
+  if (object->owner != kernel.scheduler().current().number && !is_mutant(Mutant::kReleasesForeignSpinLock)) {
     kernel.breach(routine, Outcome::kLockNotOwned, number);
     return;
   }
@@ -74,7 +75,7 @@ namespace {
   Kernel& kernel = current_kernel();
   kernel.check_irql(routine);
   const KIRQL old = kernel.irql();
-  kernel.set_irql(kDispatchLevel);
+  kernel.set_irql(is_mutant(Mutant::kAcquiresAtCallersLevel) ? old : kDispatchLevel);
   acquire(kernel, routine, lock);
   return old;
 }
@@ -89,7 +90,9 @@ namespace {
   if (level > kernel.irql()) {
     kernel.breach(routine, Outcome::kIrqlRaisedByLower, 0, kernel.irql(), level);
   }
-  kernel.set_irql(level);
+  if (!is_mutant(Mutant::kStaysRaised)) {
+    kernel.set_irql(level);
+  }
   kernel.point(routine);
 }
 

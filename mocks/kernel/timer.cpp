@@ -8,6 +8,7 @@
 
 #include "kernel/deferred_work.h"
 #include "kernel/dpc.h"
+#include "kernel/mutant.h"
 
 namespace nmrfuzz::kernel {
 namespace {
@@ -45,7 +46,7 @@ void expire(void* context, std::uint64_t argument) {
     return;  // freed while it was set, which was reported there
   }
   timer.timer = 0;
-  timer.queued = timer.period > 0;
+  timer.queued = timer.period > 0 && !is_mutant(Mutant::kPeriodicOnce);
   if (timer.queued) {
     const std::uint64_t next =
         kernel.scheduler().now() + static_cast<std::uint64_t>(timer.period) * kUnitsPerMillisecond;
@@ -53,7 +54,7 @@ void expire(void* context, std::uint64_t argument) {
   }
   timer.signal = 1;
   kernel.signalled(number);
-  if (timer.link == 0) {
+  if (timer.link == 0 || is_mutant(Mutant::kTimerForgetsDpc)) {
     return;
   }
   if (kernel.objects().at(timer.link).kind != ObjectKind::kDpc) {
@@ -65,7 +66,7 @@ void expire(void* context, std::uint64_t argument) {
 
 // Takes the timer out of the queue of those that are set; returns whether it was in there.
 bool unset(Kernel& kernel, Object& timer) {
-  if (timer.queued) {
+  if (timer.queued && !is_mutant(Mutant::kCancelsNothing)) {
     kernel.scheduler().disarm(std::exchange(timer.timer, 0));
   }
   return std::exchange(timer.queued, false);
@@ -97,7 +98,7 @@ BOOLEAN set(Routine routine, PKTIMER timer, LARGE_INTEGER due, LONG period, PKDP
   const ObjectNumber number = kernel.number_of(*object);
   const bool was_set = unset(kernel, *object);
   object->queued = true;
-  object->signal = 0;
+  object->signal = is_mutant(Mutant::kTimerStaysSignalled) ? object->signal : 0;
   object->period = period;
   object->link = dpc_number;
   object->timer = kernel.scheduler().arm(kernel.due_at(due.QuadPart), &expire, &kernel, number);

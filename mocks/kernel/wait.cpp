@@ -4,6 +4,7 @@
 // Locks do not hand over: releasing wakes everybody, and whoever is scheduled first takes the lock.
 #include "kernel/kernel.h"
 
+#include "kernel/mutant.h"
 #include "kernel/status.h"
 
 namespace nmrfuzz::kernel {
@@ -13,13 +14,14 @@ using trace::EventKind;
 std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited, bool all,
                           const std::int64_t* timeout) {
   const ObjectNumber first = waited.empty() ? 0 : waited.front();
-  const bool may_block = timeout == nullptr || *timeout != 0;
-  if (may_block && irql() >= kDispatchLevel) {
+  const bool may_block = timeout == nullptr || *timeout != 0 || is_mutant(Mutant::kBlocksOnZeroTimeout);
+  if (may_block && irql() >= kDispatchLevel && !is_mutant(Mutant::kWaitsAtDispatch)) {
     breach(routine, Outcome::kWaitAtRaisedIrql, first);
   }
   point(routine, first);
   for (const ObjectNumber number : waited) {
-    if (!is_dispatcher(objects_.at(number).kind)) [[unlikely]] {  // freed at the point
+    if (!is_dispatcher(objects_.at(number).kind) && !is_mutant(Mutant::kIgnoresFreedAtPoint))
+        [[unlikely]] {  // freed at the point
       breach(routine, Outcome::kFreedObject, number);
       return kStatusInvalidParameter;
     }
@@ -31,7 +33,7 @@ std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited,
     return kStatusSuccess;
   }
   ThreadState& state = thread_state();
-  state.waits_for_all = all;
+  state.waits_for_all = all && !is_mutant(Mutant::kWaitsForAny);
   state.first_wait_block = kNoWaitBlock;
   for (std::size_t i = waited.size(); i-- > 0;) {
     const std::uint32_t block = add_wait_block(waited[i], self, static_cast<std::uint16_t>(i));
@@ -59,7 +61,7 @@ std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited,
 
 std::uint64_t Kernel::due_at(std::int64_t time) const {
   const auto bits = static_cast<std::uint64_t>(time);
-  if (time < 0) {
+  if (time < 0 || is_mutant(Mutant::kTakesAbsoluteTimeAsRelative)) {
     return scheduler_.now() - bits;
   }
   return bits > kSystemTimeAtStart ? bits - kSystemTimeAtStart : 0;
@@ -89,7 +91,7 @@ void Kernel::signalled(ObjectNumber number) {
     }
     if (try_finish_wait(waiter.thread, waiter.key)) {
       ThreadState& state = thread_states_[waiter.thread];
-      if (state.wait_timer != 0) {
+      if (state.wait_timer != 0 && !is_mutant(Mutant::kKeepsTimeLimit)) {
         scheduler_.disarm(std::exchange(state.wait_timer, 0));
       }
       scheduler_.make_runnable(waiter.thread);
@@ -117,14 +119,15 @@ bool Kernel::try_finish_wait(ThreadNumber thread, std::uint16_t key) {
         break;
       }
     }
-    state.wait_status = key;
+    state.wait_status = is_mutant(Mutant::kAnswersWithFirstKey) ? 0 : key;
   }
   remove_wait_blocks(thread);
   return true;
 }
 
 bool Kernel::is_signalled(const Object& object, ThreadNumber thread) const {
-  return object.signal > 0 || (object.kind == ObjectKind::kMutex && object.owner == thread);
+  return object.signal > 0 ||
+         (object.kind == ObjectKind::kMutex && object.owner == thread && !is_mutant(Mutant::kMutexIsNotRecursive));
 }
 
 // What a satisfied wait does to the object.
@@ -132,13 +135,13 @@ bool Kernel::try_take(Object& object, ThreadNumber thread) {
   switch (object.kind) {
     case ObjectKind::kSynchronizationEvent:
     case ObjectKind::kSynchronizationTimer:
-      object.signal = 0;
+      object.signal = is_mutant(Mutant::kKeepsSynchronizationEvent) ? 1 : 0;
       return true;
     case ObjectKind::kExTimer:
       object.signal = object.flags & kExTimerNotification;  // a synchronization timer wakes one
       return true;
     case ObjectKind::kSemaphore:
-      --object.signal;
+      object.signal -= is_mutant(Mutant::kKeepsSemaphore) ? 0 : 1;
       return true;
     case ObjectKind::kMutex:
       object.signal = 0;
@@ -166,6 +169,9 @@ void Kernel::wake_all(ObjectNumber number) {
     const ThreadNumber thread = wait_blocks_[objects_.at(number).first_waiter].thread;
     remove_wait_blocks(thread);
     scheduler_.make_runnable(thread);
+    if (is_mutant(Mutant::kWakesOne)) {
+      return;
+    }
   }
 }
 

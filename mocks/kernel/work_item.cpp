@@ -10,6 +10,7 @@
 #include "kernel/deferred_work.h"
 #include "kernel/device.h"
 #include "kernel/kernel_memory.h"
+#include "kernel/mutant.h"
 #include "kernel/status.h"
 
 namespace nmrfuzz::kernel {
@@ -87,7 +88,7 @@ void queue_io_work_item(Routine routine, PIO_WORKITEM item, void* worker_routine
     return;
   }
   const ObjectNumber number = kernel.number_of(*object);
-  if (object->queued) {
+  if (object->queued && !is_mutant(Mutant::kQueuesWorkItemTwice)) {
     kernel.breach(routine, Outcome::kQueuedTwice, number);
     return;
   }
@@ -105,7 +106,9 @@ void queue_io_work_item(Routine routine, PIO_WORKITEM item, void* worker_routine
   work.context = context;
   work.argument1 = object->argument1;
   work.argument2 = extended ? item : nullptr;
-  hold(kernel, work.module, object->link);
+  if (!is_mutant(Mutant::kHoldsNoImage)) {
+    hold(kernel, work.module, object->link);
+  }
   queue_work(kernel, Routine::WorkItemRoutine, ThreadRole::kWorker, &run_io_work_item, work, kPassiveLevel);
   kernel.called(routine, number);
   // The routine may run, and free the item, before the caller gets any further.

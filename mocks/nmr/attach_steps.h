@@ -52,6 +52,7 @@ Binding& Registrar<Port>::add_binding(Registration& client, Registration& provid
 
 template <class Port>
 void Registrar<Port>::remove_binding(Binding& binding) {
+  const bool was_detached = binding.state == BindingState::kCleaning;
   move(binding, BindingState::kGone);
   for (const Role role : {Role::kClient, Role::kProvider}) {
     Side& side = binding.side(role);
@@ -59,6 +60,9 @@ void Registrar<Port>::remove_binding(Binding& binding) {
     (side.previous != nullptr ? side.previous->side(role).next : registration.first_binding) = side.next;
     (side.next != nullptr ? side.next->side(role).previous : registration.last_binding) = side.previous;
     --registration.bindings;
+    if (was_detached && world_.drain_point == DrainPoint::kAfterDetachUnsafe) {
+      --registration.detached;
+    }
     leave_if_drained(registration);
   }
 }
@@ -138,6 +142,10 @@ void Registrar<Port>::mutate_refusal(Binding& binding) {
 
 template <class Port>
 void Registrar<Port>::finish_offer(Binding& binding, Status status) {
+  const bool refuses_late = binding.state == BindingState::kAccepted && status != kernel::kStatusSuccess;
+  if (refuses_late && world_.late_refusal == LateRefusal::kStop && !is_mutant(Mutant::kGoesOnAfterLateRefusal)) {
+    port_.stop();  // A11
+  }
   const bool detaches = end_attach(binding, status);
   port_.point(Routine::ClientAttachProvider, binding.number);
   if (!detaches) {
@@ -157,6 +165,7 @@ bool Registrar<Port>::end_attach(Binding& binding, Status status) {
   const Locked locked(*this);
   binding.attacher = 0;
   if (binding.state != BindingState::kAccepted) {  // declined (or a success that nobody accepted: R37)
+    remember_refusal(binding);
     remove_binding(binding);
     return false;
   }
@@ -167,7 +176,7 @@ bool Registrar<Port>::end_attach(Binding& binding, Status status) {
   move(binding, BindingState::kAttached);
   for (const Role role : {Role::kClient, Role::kProvider}) {
     if (!is_live(binding.registration(role)) && !is_mutant(Mutant::kForgetsLateBind)) {
-      return begin_detach(binding, role);
+      return begin_detach(binding, role) && !leave_to_deregisterer(binding);
     }
   }
   return false;

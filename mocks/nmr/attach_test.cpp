@@ -183,6 +183,7 @@ TEST_F(Attach, G25_ADeclinedOfferIsNoFailureOfRegister) {
              }});
 }
 
+// Unless the world says otherwise (A12).
 TEST_F(Attach, G26_ARefusedPairIsNotOfferedAgain) {
   prove({.switches = kAttachSwitches,
          .mutants = {Mutant::kOffersAgainAfterRefusal},
@@ -194,7 +195,11 @@ TEST_F(Attach, G26_ARefusedPairIsNotOfferedAgain) {
                start_registering(provider());
                start_registering(provider());
              },
-         .check = [&] { expect(bench.pairs().size() == 2, "not two pairs were offered"); }});
+         .check =
+             [&] {
+               const bool again = world_.reoffer == Reoffer::kOnNewRegistration;
+               expect(bench.pairs().size() == 2 || (again && bench.pairs().size() == 3), "not two pairs were offered");
+             }});
 }
 
 TEST_F(Attach, G27_AModuleIsPairedWithItself) {

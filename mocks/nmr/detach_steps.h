@@ -31,6 +31,43 @@ bool Registrar<Port>::begin_detach(Binding& binding, Role initiator) {
   return true;
 }
 
+// Leaves the detach of a binding whose attach has just ended to a deregistration that is still at work on its
+// registration (A28). False if there is none. Under the lock.
+template <class Port>
+bool Registrar<Port>::leave_to_deregisterer(Binding& binding) {
+  for (const Role role : {Role::kClient, Role::kProvider}) {
+    Registration& registration = binding.registration(role);
+    if (registration.takes_late_detaches) {
+      if (!is_mutant(Mutant::kForgetsLateOfDeregister)) {
+        binding.next_late = std::exchange(registration.late_detaches, &binding);
+      }
+      return true;
+    }
+  }
+  return false;
+}
+
+// What leave_to_deregisterer() has left to this call of Deregister. It does not wait for more (G19).
+template <class Port>
+void Registrar<Port>::detach_late(Registration& registration) {
+  if (world_.late_detach_thread != LateDetachThread::kDeregisterer) {
+    return;
+  }
+  for (;;) {
+    Binding* late = nullptr;
+    {
+      const Locked locked(*this);
+      late = registration.late_detaches;
+      if (late == nullptr) {
+        registration.takes_late_detaches = false;
+        return;
+      }
+      registration.late_detaches = late->next_late;
+    }
+    detach(*late);
+  }
+}
+
 // Calls both sides' detach callbacks; what they leave pending is finished by detach_complete().
 template <class Port>
 void Registrar<Port>::detach(Binding& binding) {
@@ -131,33 +168,6 @@ void* Registrar<Port>::context_of(const Binding& binding, Role role) const {
   return side.context;
 }
 
-// What *DetachComplete's handle names. The caller has to be the side that the routine is for (R72, R73). Under the
-// lock.
-template <class Port>
-Binding* Registrar<Port>::resolve_binding(Role role, void* handle, HandleState& state) {
-  const HandleKind kind = kind_of_handle(handle);
-  const ObjectNumber number = number_of_handle(handle);
-  if (handle == nullptr) {
-    state = HandleState::kNull;
-  } else if (kind == HandleKind::kNone || number == 0 ||
-             number > (kind == HandleKind::kBinding ? bindings_.size() : registrations_.size())) {
-    state = HandleState::kUnknown;
-  } else if (kind != HandleKind::kBinding) {
-    state = HandleState::kWrongKind;
-  } else {
-    Binding& binding = bindings_[number - 1];
-    const ModuleNumber caller = port_.module();
-    if (binding.registration(role).module != caller && !is_mutant(Mutant::kTakesForeignHandle)) {
-      const bool other_side = binding.registration(opposite(role)).module == caller;
-      state = other_side ? HandleState::kWrongKind : HandleState::kForeign;
-    } else {
-      state = binding.state == BindingState::kGone ? HandleState::kStale : HandleState::kValid;
-    }
-    return &binding;
-  }
-  return nullptr;
-}
-
 // Whether a completion may be accepted: from the provider's acceptance on where the world remembers an early one (A8),
 // since no side can know whether the client's attach callback has returned yet; else from the start of the detach
 // callback on (G18); and once. Under the lock.
@@ -178,9 +188,9 @@ void Registrar<Port>::detach_complete(Role role, void* binding_handle) {
   port_.point(routine, number_of_handle(binding_handle));
   Binding* binding = nullptr;
   bool detached = false;
+  HandleState state = HandleState::kValid;
   {
     const Locked locked(*this);
-    HandleState state = HandleState::kValid;
     binding = resolve_binding(role, binding_handle, state);
     if (state == HandleState::kValid) {
       state = judge_completion(binding, role);
@@ -194,6 +204,10 @@ void Registrar<Port>::detach_complete(Role role, void* binding_handle) {
           is_mutant(Mutant::kCompletesOtherSide) && binding->side(opposite(role)).progress == DetachProgress::kPending;
       detached = complete_side(*binding, swapped ? opposite(role) : role);
     }
+  }
+  if (state != HandleState::kValid && world_.bad_complete == BadComplete::kReportStop &&
+      !is_mutant(Mutant::kGoesOnAfterBadComplete)) {
+    port_.stop();  // A27
   }
   if (detached) {
     start_cleanup(*binding);
@@ -254,6 +268,12 @@ bool Registrar<Port>::take_detached(Binding& binding) {
     return false;
   }
   move(binding, BindingState::kDetached);
+  if (world_.drain_point == DrainPoint::kAfterDetachUnsafe) {
+    for (const Role role : {Role::kClient, Role::kProvider}) {
+      ++binding.registration(role).detached;
+      leave_if_drained(binding.registration(role));
+    }
+  }
   return true;
 }
 
@@ -288,6 +308,9 @@ bool Registrar<Port>::defer_cleanup(Binding& binding) {
   const Locked locked(*this);
   if (is_live(binding.registration(Role::kClient)) && is_live(binding.registration(Role::kProvider))) {
     return false;  // the client refused late, and nobody leaves
+  }
+  if (is_closed(binding.registration(Role::kClient)) || is_closed(binding.registration(Role::kProvider))) {
+    return false;  // drained before its cleanup (drain_point=after_detach_unsafe), and waited for already
   }
   for (const Role role : {Role::kClient, Role::kProvider}) {
     Registration& registration = binding.registration(role);

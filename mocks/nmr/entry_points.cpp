@@ -38,6 +38,12 @@ bool read_instance(Kernel& kernel, Routine routine, const NPI_REGISTRATION_INSTA
   return true;
 }
 
+// As a registrar that checks them would see them (A21). Modules use the instance's Version for their own purposes.
+template <class Structure>
+bool has_right_sizes(const Structure& structure, const NPI_REGISTRATION_INSTANCE& instance) {
+  return structure.Version == 0 && structure.Length == sizeof structure && instance.Size == sizeof instance;
+}
+
 // The part of both Register functions that comes behind reading the structure.
 NTSTATUS register_checked(Kernel& kernel, Routine routine, Role role, const Characteristics& read, void* context,
                           PHANDLE handle) {
@@ -72,6 +78,7 @@ NTSTATUS NmrRegisterProvider(PNPI_PROVIDER_CHARACTERISTICS ProviderCharacteristi
                                reinterpret_cast<void*>(from.ProviderDetachClient),
                                reinterpret_cast<void*>(from.ProviderCleanupBindingContext)};
   Characteristics read;
+  read.sizes_are_right = has_right_sizes(from, from.ProviderRegistrationInstance);
   if (!read_instance(kernel, kRoutine, from.ProviderRegistrationInstance, &from, callbacks, read)) {
     return nmrfuzz::kernel::kStatusInvalidParameter;
   }
@@ -90,6 +97,7 @@ NTSTATUS NmrRegisterClient(PNPI_CLIENT_CHARACTERISTICS ClientCharacteristics, PV
                                reinterpret_cast<void*>(from.ClientDetachProvider),
                                reinterpret_cast<void*>(from.ClientCleanupBindingContext)};
   Characteristics read;
+  read.sizes_are_right = has_right_sizes(from, from.ClientRegistrationInstance);
   if (!read_instance(kernel, kRoutine, from.ClientRegistrationInstance, &from, callbacks, read)) {
     return nmrfuzz::kernel::kStatusInvalidParameter;
   }

@@ -62,6 +62,8 @@ class FiberPort {
         outcome, registration.number);
   }
 
+  void stop() { kernel_->scheduler().end(schedule::EndReason::kStopped); }
+
   template <class Function>
   [[gnu::always_inline]] Status call(ModuleNumber module, kernel::Routine callback, Function function) {
     return kernel_->call_into(module, callback, function);

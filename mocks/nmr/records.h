@@ -35,6 +35,7 @@ struct Characteristics {
   const void* instance = nullptr;  // NPI_REGISTRATION_INSTANCE in the structure: shown to the other side, not copied
   std::array<std::uint64_t, 2> npi{};  // the GUID's 16 bytes
   Callbacks callbacks;
+  bool sizes_are_right = true;  // Version, Length and Size are those of the documentation
 };
 
 struct Registration {
@@ -50,10 +51,13 @@ struct Registration {
   Binding* first_binding = nullptr;  // bindings that are not gone, in order of creation
   Binding* last_binding = nullptr;
   std::uint32_t bindings = 0;            // how many
+  std::uint32_t detached = 0;            // those that do not count any more: drain_point=after_detach_unsafe
   std::uint32_t calls = 0;               // Register and Deregister calls still working on it
   bool error_injected = false;           // dereg_error=inject_once has struck
   bool closed_when_idle = false;         // by Deregister itself (dereg_status=success_when_idle)
   Binding* deferred_cleanups = nullptr;  // cleanup_where=at_wait: chain through Side::next_deferred
+  bool takes_late_detaches = false;      // late_detach_thread=deregisterer: a Deregister call is at work
+  Binding* late_detaches = nullptr;      // what is left to it: chain through Binding::next_late
   ObjectNumber wait_object = 0;          // what waiters block on
   std::array<ObjectNumber, 3> data{};    // records of the structure and of what it points to, while they are in use
 };
@@ -80,6 +84,8 @@ struct Binding {
   bool provider_only = false;      // the client refused late: it is not called again
   ObjectNumber offer_done = 0;     // what a thread that waits for the offer's end blocks on
   bool offer_finished = false;
+  Binding* next_late = nullptr;
+  Binding* next_refused = nullptr;  // reoffer=on_new_registration: the refused pairs of an NPI
 
   Side& side(Role role) { return sides[index_of(role)]; }
   Registration& registration(Role role) { return *side(role).registration; }

@@ -33,6 +33,7 @@ void ReferenceModel::reset(const ModelOptions& options) {
   events_seen_ = 0;
   event_number_ = 0;
   deadlocked_ = false;
+  stopped_ = false;
   registrations_.clear();
   bindings_.clear();
   frames_.clear();
@@ -42,6 +43,8 @@ void ReferenceModel::reset(const ModelOptions& options) {
 void ReferenceModel::on_event(const Event& event) {
   event_number_ = recorder_ != nullptr ? recorder_->size() - 1 : events_seen_;
   ++events_seen_;
+  expect(!stopped_, "section 6 A11, A27", "the registrar goes on where it had to stop (event kind {})",
+         static_cast<int>(event.kind));
   switch (event.kind) {
     case EventKind::kRegisterEnter:
       return enter_register(event);
@@ -95,7 +98,9 @@ void ReferenceModel::enter_register(const Event& event) {
   if (!is_new) {
     return;
   }
+  const std::size_t registrations_before = registrations_.size();
   Registration& made = registrations_[event.object];
+  made.registrations_before = registrations_before;
   made.role = role_of_routine(event.routine);
   made.module = event.module;
   made.npi = event.a;
@@ -129,6 +134,7 @@ void ReferenceModel::exit_register(const Event& event) {
          "Register of {} returned success in state {}", event.object, static_cast<int>(made->claimed));
   made->registered = true;
   check_pairs_offered(event.object);
+  check_refused_offered_again(event.object);
 }
 
 // Where offers are made before Register returns, two registrations that have both returned have been paired: by the
@@ -150,6 +156,35 @@ void ReferenceModel::check_pairs_offered(ObjectNumber number) {
     expect(offered, "G1", "client {} and provider {} have both registered and were never offered to each other", client,
            provider);
   }
+}
+
+// reoffer=on_new_registration (A12): when this Register returns, the pairs of its NPI that had been refused before it
+// came have been offered again, unless one of them leaves, or another Register that still runs has taken it up.
+void ReferenceModel::check_refused_offered_again(ObjectNumber number) {
+  const Registration& mine = registrations_.at(number);
+  const bool is_alone = std::none_of(registrations_.begin(), registrations_.end(), [&](const auto& entry) {
+    return entry.second.npi == mine.npi && entry.second.registers_running > 0;
+  });
+  if (!options_.refused_pairs_are_offered_again || options_.offers_may_follow_register || !is_alone) {
+    return;
+  }
+  for (const auto& [refused, pair] : bindings_) {
+    const Registration& client = registrations_.at(pair.client);
+    const bool was_refused = pair.client_attach == Stage::kReturned && !pair.accepted;
+    const bool stays = !client.deregister_tried && !registrations_.at(pair.provider).deregister_tried;
+    if (client.npi == mine.npi && was_refused && pair.registrations_at_refusal <= mine.registrations_before && stays) {
+      expect(is_offered_again(refused), "section 6 A12",
+             "registration {} came, and client {} and provider {} were not offered to each other again", number,
+             pair.client, pair.provider);
+    }
+  }
+}
+
+bool ReferenceModel::is_offered_again(ObjectNumber refused) const {
+  const Binding& pair = bindings_.at(refused);
+  return std::any_of(bindings_.upper_bound(refused), bindings_.end(), [&](const auto& entry) {
+    return entry.second.client == pair.client && entry.second.provider == pair.provider;
+  });
 }
 
 // --- Deregister --------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ struct ModelOptions {
   bool refused_pairs_are_offered_again = false;  // reoffer=on_new_registration
   bool offers_may_follow_register = false;       // attach_thread=worker_async
   bool cleanup_comes_with_wait = false;          // cleanup_where=at_wait
+  bool bad_completion_stops = false;             // bad_complete=report_stop
   LateRefusal late_refusal = LateRefusal::kDetachProvider;
 };
 
@@ -66,6 +67,9 @@ class ReferenceModel final : public trace::Observer {
   // short, and only a deadlock tells that what is missing would never have come.
   void finish(bool all_threads_ended);
 
+  // Whether the machine had to stop, so that no event may follow.
+  bool has_stopped() const { return stopped_; }
+
   // One line each, in order: "event N: RULE: explanation". Empty: the registrar did as the contract says.
   const std::vector<std::string>& disagreements() const { return disagreements_; }
 
@@ -84,7 +88,8 @@ class ReferenceModel final : public trace::Observer {
     std::uint64_t npi = 0;
     std::uint64_t context = 0;
     bool has_cleanup = false;
-    bool registered = false;  // Register returned STATUS_SUCCESS
+    std::size_t registrations_before = 0;  // how many there were when it came
+    bool registered = false;               // Register returned STATUS_SUCCESS
     std::uint32_t registers_running = 0;
     std::uint32_t deregisters_running = 0;  // entered with a good handle, not returned
     bool deregister_tried = false;          // one was entered with a good handle at some time
@@ -151,6 +156,8 @@ class ReferenceModel final : public trace::Observer {
   std::optional<Frame> pop(const trace::Event& event, trace::EventKind entered_by);
   void check_registration_handle(const trace::Event& event, const Registration& registration, bool is_open);
   void check_pairs_offered(ObjectNumber number);
+  void check_refused_offered_again(ObjectNumber number);
+  bool is_offered_again(ObjectNumber refused) const;
 
   // --- Border of bindings (reference_model_binding.cpp) ----------------------------------------------------
   void offer(const trace::Event& event);
@@ -219,6 +226,7 @@ class ReferenceModel final : public trace::Observer {
   std::uint64_t events_seen_ = 0;
   std::uint64_t event_number_ = 0;
   bool deadlocked_ = false;
+  bool stopped_ = false;
   std::map<ObjectNumber, Registration> registrations_;
   std::map<ObjectNumber, Binding> bindings_;
   std::map<trace::ThreadNumber, std::vector<Frame>> frames_;

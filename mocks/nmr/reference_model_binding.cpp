@@ -273,6 +273,7 @@ void ReferenceModel::exit_client_attach(const Event& event, Binding& pair) {
   pair.client_attach = Stage::kReturned;
   pair.client_status = event.status;
   pair.registrations_at_refusal = registrations_.size();
+  stopped_ = pair.is_refused_late() && options_.late_refusal == ModelOptions::LateRefusal::kStop;
   expect(pair.claimed == (pair.accepted ? BindingState::kAccepted : BindingState::kOffered), "section 3.3",
          "binding {}: the client's attach callback returned in state {}", event.object, static_cast<int>(pair.claimed));
 }
@@ -283,6 +284,7 @@ void ReferenceModel::complete(const Event& event) {
   Binding* const pair = binding(event.object);
   if (pair == nullptr) {
     expect(!is_valid(event.a), "G5", "a detach was completed with a handle of no binding");
+    stopped_ = options_.bad_completion_stops;
     return;
   }
   const Role role = role_of_routine(event.routine);
@@ -298,6 +300,7 @@ void ReferenceModel::complete(const Event& event) {
   const bool must_accept =
       may_be_first && !is_done(*pair, role, Certainty::kMay) && (has_begun || (remembers && is_bound));
   const auto state = static_cast<HandleState>(event.a);
+  stopped_ = options_.bad_completion_stops && state != HandleState::kValid;
   if (state == HandleState::kValid) {
     expect(may_accept, "section 3.3", "binding {}: a completion was accepted with side {} at {}", event.object,
            index_of(role), static_cast<int>(side.claimed));

@@ -267,6 +267,14 @@ const std::vector<Fault>& broken_guarantees() {
       {"callback after the wait", "section 3.3", "simple",
        [](Edited& e) { e.move(e.enter(kProviderCleanup), 2, e.at(EventKind::kWaitExit) + 1); }},
 
+      // What only some worlds ask for.
+      {"refused pair not offered again", "section 6 A12: registration 3", "offered_on_arrival",
+       [](Edited& e) { e.forget_binding(3); }},
+      {"goes on after a bad completion", "section 6 A11, A27", "stopped_by_completion",
+       [](Edited& e) { e.write(e.events.size(), [](Stream& s) { s.deregister_exit(2); }); }},
+      {"goes on after a late refusal", "section 6 A11, A27", "late_refusal_stops",
+       [](Edited& e) { e.write(e.events.size(), [](Stream& s) { s.moves(1, {B::kAccepted, B::kDetaching}); }); }},
+
       // G24, G25, G29 and statuses.
       {"failed Register made an offer", "G24, G25", "register_fails",
        [](Edited& e) { e.write(e.at(EventKind::kRegisterExit, 1), [](Stream& s) { s.attach(1, 2, 1); }); }},

@@ -150,6 +150,15 @@ void offered_again(Stream& s) {
   both_gone(s);
 }
 
+// The pair is offered again while another registration of the NPI arrives.
+void offered_on_arrival(Stream& s) {
+  provider_declined(s).register_enter(C, 3).moves(3, {R::kNone, R::kRegistering});
+  s.asks_client(2, 3, 1).asks_provider(2, 1, kDeclines).exit(kClientAttach, 2, kDeclines);
+  s.moves(2, {B::kOffered, B::kGone}).asks_client(3, 2, 1).asks_provider(3, 1, kDeclines);
+  s.exit(kClientAttach, 3, kDeclines).moves(3, {B::kOffered, B::kGone});
+  s.moves(3, {R::kRegistering, R::kActive}).register_exit(3).leaves(C, 3).leaves(C, 2).leaves(P, 1);
+}
+
 void retry_after_refusal(Stream& s) {
   s.registers(P, 1).register_enter(C, 2).moves(2, {R::kNone, R::kRegistering}).asks_client(1, 2, 1);
   s.asks_provider(1, 1, kDeclines).asks_provider(1, 1, kOk);
@@ -361,6 +370,10 @@ const std::vector<Life>& all() {
       {.name = "both_leave", .write = both_leave},
       {.name = "client_declines", .write = client_declines},
       {.name = "provider_declines", .write = provider_declines},
+      {.name = "offered_on_arrival", .write = offered_on_arrival, .options = {.refused_pairs_are_offered_again = true}},
+      {.name = "stopped_by_completion",
+       .write = [](Stream& s) { client_leaving(s).complete(P, 1, D::kIdle, HandleState::kWrongKind); },
+       .options = {.bad_completion_stops = true}},
       {.name = "offered_again", .write = offered_again, .options = {.refused_pairs_are_offered_again = true}},
       {.name = "retry_after_refusal", .write = retry_after_refusal},
       {.name = "retry_not_allowed", .write = retry_not_allowed},
@@ -432,7 +445,9 @@ std::vector<std::string> judge(const std::vector<Event>& events, const ModelOpti
 
 namespace {
 
-bool ends_in_mid_call(const Life& life) { return life.name == "late_refusal_stops"; }
+bool ends_in_mid_call(const Life& life) {
+  return life.name == "late_refusal_stops" || life.name == "stopped_by_completion";
+}
 
 TEST(ReferenceModelLives, AreAccepted) {
   for (const Life& life : all()) {

@@ -15,6 +15,7 @@
 //   emit(event fields)           writes an event
 //   hold(data) release(held)     notes that a module's data are in use, until they no longer are
 //   breach(outcome, registration) reports a broken protocol of Register
+//   stop()                       ends the execution, as a bug check would
 //   call(module, callback, f)    runs f, which calls into the module
 //   thread() module() irql() set_irql(level) number_of(value)
 //
@@ -105,7 +106,18 @@ class Registrar {
 
   // "Under the lock": the caller holds it. All others must not hold it, since they call callbacks or wait.
 
+  // A registration that has just become visible, and which parts of the plans are its own.
+  struct Arrival {
+    Registration* registration = nullptr;
+    std::size_t first = 0;  // in planned_offers_
+    std::size_t count = 0;
+    std::size_t first_again = 0;  // in planned_again_
+    std::size_t count_again = 0;
+  };
+
   // registration_steps.h
+  Arrival begin_register(Routine routine, Role role, const Characteristics& characteristics, void* context);
+  Status end_register(Routine routine, const Arrival& arrival);
   Registration& add_registration(Role role, const Characteristics& characteristics, void* context);
   std::uint32_t npi_index(const std::array<std::uint64_t, 2>& npi);
   std::size_t plan_offers(const Registration& registration);
@@ -114,19 +126,28 @@ class Registrar {
   template <class Record>
   Record& planned(const std::vector<Record*>& plan, std::size_t index);
   void offer_planned(Registration& registration, std::size_t first, std::size_t count);
-  Status fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
-                       void** handle);
+  Status fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context, void** handle,
+                       Status status);
   std::size_t plan_detaches(Registration& registration);
   void detach_planned(Registration& registration, std::size_t first, std::size_t count);
   Status begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first, std::size_t& count);
   void show(Registration& registration);
   void mutate_plan(const Registration& leaving);
   void hold_data(Registration& registration);
-  Registration* resolve_registration(Role role, void* handle, HandleState& state);
-  Binding* resolve_binding(Role role, void* handle, HandleState& state);
   static bool is_live(const Registration& registration) {
     return registration.state == RegistrationState::kRegistering || registration.state == RegistrationState::kActive;
   }
+  static bool is_closed(const Registration& registration) { return registration.state == RegistrationState::kClosed; }
+
+  // again_steps.h
+  void remember_refusal(Binding& binding);
+  std::size_t plan_again(const Registration& registration);
+  void offer_again(std::size_t first, std::size_t count);
+
+  // handle_steps.h
+  HandleState look_up(const void* handle, HandleKind kind) const;
+  Registration* resolve_registration(Role role, void* handle, HandleState& state);
+  Binding* resolve_binding(Role role, void* handle, HandleState& state);
 
   // wait_steps.h
   Status refuse_wait(Routine routine, const Registration* registration, HandleState state);
@@ -152,6 +173,8 @@ class Registrar {
 
   // detach_steps.h
   bool begin_detach(Binding& binding, Role initiator);
+  bool leave_to_deregisterer(Binding& binding);
+  void detach_late(Registration& registration);
   void detach(Binding& binding);
   void detach_side(Binding& binding, Role role);
   bool is_passed_over(const Binding& binding, Role role) const;
@@ -193,6 +216,7 @@ class Registrar {
     std::array<std::uint64_t, 2> id{};
     std::array<Registration*, 2> first{};  // live registrations by role, in order of arrival
     std::array<Registration*, 2> last{};
+    Binding* first_refused = nullptr;  // chain through Binding::next_refused
     Npi* next_in_bucket = nullptr;
     std::uint32_t index = 0;
   };
@@ -211,11 +235,14 @@ class Registrar {
   // Lists made under the lock and worked off outside it: each call uses the part that it appended.
   std::vector<Registration*> planned_offers_;
   std::vector<Binding*> planned_detaches_;
+  std::vector<Binding*> planned_again_;
 };
 
 }  // namespace nmrfuzz::nmr
 
+#include "nmr/again_steps.h"
 #include "nmr/attach_steps.h"
 #include "nmr/detach_steps.h"
+#include "nmr/handle_steps.h"
 #include "nmr/registration_steps.h"
 #include "nmr/wait_steps.h"

@@ -19,6 +19,7 @@
 
 #include "kernel/kernel.h"
 #include "nmr/calls.h"
+#include "nmr/model_options.h"
 #include "nmr/reference_model.h"
 #include "nmr/registrar.h"
 #include "nmr/test_port.h"
@@ -36,8 +37,10 @@ struct Pair {
     Party* party = nullptr;
     void* context = nullptr;
     const void* dispatch = nullptr;
-    bool accepted = false;   // this side said yes
-    bool completed = false;  // *DetachComplete was or is being called
+    bool accepted = false;           // this side said yes
+    bool completed = false;          // *DetachComplete was or is being called
+    bool up_for_completion = false;  // its detach callback was entered, and any thread may complete
+    ThreadNumber owed_by = 0;        // who is to complete it, where that is a thread with other things to do
     std::uint32_t detaches = 0;
     std::uint32_t cleanups = 0;
     bool detach_runs = false;
@@ -66,6 +69,7 @@ struct Party {
   ModuleNumber module = 1;
   std::array<std::uint64_t, 2> npi{};
   bool has_cleanup = true;
+  bool sizes_are_right = true;  // of the structures that Register is given
   std::function<Status(Call&)> attach;
   std::function<Status(Call&)> detach;
   std::function<void(Call&)> cleanup;
@@ -79,6 +83,7 @@ struct Party {
   bool deregistered = false;  // Deregister has returned without an error
   bool closed = false;        // the wait has returned, or Deregister returned STATUS_SUCCESS
   std::uint32_t callbacks_running = 0;
+  ThreadNumber leaver = 0;  // who deregisters it and will then complete what it owes
 };
 
 class RegistrarBench {
@@ -125,10 +130,11 @@ class RegistrarBench {
     return added;
   }
   // A simulated thread of `module`.
-  void start(ModuleNumber module, std::function<void()> body, std::uint8_t irql = kernel::kPassiveLevel) {
+  void start(ModuleNumber module, std::function<void()> body, std::uint8_t irql = kernel::kPassiveLevel,
+             schedule::ThreadRole role = schedule::ThreadRole::kTest) {
     Thread& thread = threads_.emplace_back(Thread{this, module, irql, std::move(body)});
     kernel.spawn(
-        schedule::ThreadRole::kTest,
+        role,
         [](void* argument) {
           const Thread& started = *static_cast<const Thread*>(argument);
           RegistrarBench& bench = *started.bench;
@@ -144,6 +150,8 @@ class RegistrarBench {
     watch.expect(
         watch.callbacks_made == watch.callbacks_announced, "G10, G14",
         fmt::format("{} callbacks were announced and {} made", watch.callbacks_announced, watch.callbacks_made));
+    watch.expect(reason != schedule::EndReason::kStopped || model.has_stopped(), "section 6 A11, A27",
+                 "the registrar stops the machine without a reason");
     in_force = nullptr;
     return reason;
   }
@@ -161,7 +169,11 @@ class RegistrarBench {
         party.role == Role::kClient ? kTrampolines[party.slot].client_attach : kTrampolines[party.slot].provider_attach,
         kTrampolines[party.slot].detach, party.has_cleanup ? kTrampolines[party.slot].cleanup : nullptr};
     party.status = registrar.register_module(
-        party.role, {&party, nullptr, nullptr, &party.instance, party.npi, callbacks}, party.context, &party.handle);
+        party.role, {&party, nullptr, nullptr, &party.instance, party.npi, callbacks, party.sizes_are_right},
+        party.context, &party.handle);
+    const bool refuses = registrar.world().check_sizes == CheckSizes::kRefuse && !party.sizes_are_right;
+    watch.expect((party.status == kernel::kStatusInvalidParameter) == refuses, "section 6 A21",
+                 "Register refuses sizes that it should take, or the reverse");
     return party.status;
   }
   Status deregister(Party& party) {
@@ -177,7 +189,8 @@ class RegistrarBench {
     const Status status = registrar.wait_for_deregister(party.role, party.handle);
     if (status == kernel::kStatusSuccess) {
       party.closed = true;
-      watch.expect(party.callbacks_running == 0, "G20", "the wait returned during a callback of the registration");
+      watch.expect(party.callbacks_running == 0 || drains_early(), "G20",
+                   "the wait returned during a callback of the registration");
     }
     return status;
   }
@@ -244,20 +257,6 @@ class RegistrarBench {
   }
   std::deque<Pair>& pairs() { return pairs_; }
 
-  static ModelOptions options_of(const World& world) {
-    ModelOptions options;
-    options.deregister_succeeds_when_idle = world.deregister_status == DeregisterStatus::kSuccessWhenIdle;
-    options.deregister_may_fail = world.deregister_error == DeregisterError::kInjectOnce;
-    options.early_complete_is_remembered = world.early_complete == EarlyComplete::kRemember;
-    options.null_context_skips_cleanup = world.null_context == NullContext::kSkipCleanup;
-    options.second_wait_is_tolerated = world.double_wait == DoubleWait::kTolerate;
-    options.offers_may_follow_register = world.attach_thread == AttachThread::kWorkerAsync;
-    options.cleanup_comes_with_wait = world.cleanup_where == CleanupWhere::kAtWait;
-    options.late_refusal = world.late_refusal == LateRefusal::kCleanupOnly ? ModelOptions::LateRefusal::kCleanupOnly
-                                                                           : ModelOptions::LateRefusal::kDetachProvider;
-    return options;
-  }
-
  private:
   static constexpr std::uint64_t kStepLimit = 50'000;
 
@@ -317,6 +316,7 @@ class RegistrarBench {
       all_trampolines(std::make_index_sequence<kParties>());
   static inline RegistrarBench* in_force = nullptr;
 
+  bool drains_early() const { return registrar.world().drain_point == DrainPoint::kAfterDetachUnsafe; }
   Pair& pair(ObjectNumber number) {
     while (pairs_.size() < number) {
       pairs_.emplace_back().number = static_cast<ObjectNumber>(pairs_.size());
@@ -326,7 +326,7 @@ class RegistrarBench {
   // Runs `function` as a callback of `party`.
   template <class Function>
   auto inside(Party& party, std::uint8_t irql_allowed, Function function) {
-    watch.expect(!party.closed, "G20, G21", "a callback of a registration that is gone");
+    watch.expect(!party.closed || drains_early(), "G20, G21", "a callback of a registration that is gone");
     watch.expect(kernel.irql() <= irql_allowed, "G4, G13",
                  fmt::format("a callback at IRQL {} where {} is the highest", kernel.irql(), irql_allowed));
     ++party.callbacks_running;

@@ -5,13 +5,13 @@
 // others also break rules, which must not make the registrar break a guarantee.
 #pragma once
 
-#include "nmr/registrar_fixture.h"
+#include "nmr/scenario_misuse.h"
 
 namespace nmrfuzz::nmr {
 
-class RegistrarScenario {
+class RegistrarScenario : private ScenarioMisuse {
  public:
-  explicit RegistrarScenario(RegistrarBench& bench) : bench_(bench) {}
+  explicit RegistrarScenario(RegistrarBench& bench) : ScenarioMisuse(bench) {}
 
   // One execution, decided by `strategy`. Returns what the judges have to say.
   std::vector<std::string> run(schedule::Strategy& strategy, std::uint64_t seed, Mutant mutant = Mutant::kNone) {
@@ -26,7 +26,9 @@ class RegistrarScenario {
     start_lives();
     const schedule::EndReason reason = bench_.run();
     std::vector<std::string> complaints = bench_.complaints();
-    if (reason != schedule::EndReason::kAllEnded && !(reason == schedule::EndReason::kDeadlock && may_hang_)) {
+    const bool may_end = reason == schedule::EndReason::kAllEnded || reason == schedule::EndReason::kStopped ||
+                         (reason == schedule::EndReason::kDeadlock && may_hang_);
+    if (!may_end) {
       complaints.push_back(
           fmt::format("G20: the execution does not come to its end (reason {})", static_cast<int>(reason)));
     }
@@ -36,8 +38,6 @@ class RegistrarScenario {
   World world;
 
  private:
-  std::uint32_t choose(std::uint32_t alternatives) { return bench_.choose(alternatives); }
-  bool one_in(std::uint32_t odds) { return choose(odds) == odds - 1; }
   // Whether to break a rule now.
   bool misuse(std::uint32_t odds) {
     if (misuses_left_ == 0 || !one_in(odds)) {
@@ -46,20 +46,18 @@ class RegistrarScenario {
     --misuses_left_;
     return true;
   }
-  void linger() {
-    for (std::uint32_t left = choose(4); left != 0; --left) {
-      bench_.pause();
-    }
-  }
 
   // A lawful world; one in four has some switches at any variant, those that exist by name only included.
   World draw() {
     World drawn = draw_world([this](std::uint32_t alternatives) { return choose(alternatives); });
     if (one_in(4)) {
-      for (std::uint32_t left = 1 + choose(3); left != 0; --left) {
+      for (std::uint32_t left = 1 + choose(4); left != 0; --left) {
         const Switch& changed = switches()[choose(static_cast<std::uint32_t>(switches().size()))];
         changed.field(drawn) = static_cast<std::uint8_t>(choose(static_cast<std::uint32_t>(changed.variants.size())));
       }
+    }
+    if (one_in(6)) {
+      drawn.deregister_error = DeregisterError::kInjectOnce;
     }
     return drawn;
   }
@@ -93,6 +91,7 @@ class RegistrarScenario {
     static constexpr std::array<std::array<std::uint64_t, 2>, 4> kNpis = {{{1, 1}, {1, 1}, {1, 2}, {7, 7}}};
     Party& party = bench_.add(role, kNpis[npi], module);
     party.has_cleanup = !one_in(5);
+    party.sizes_are_right = world.check_sizes == CheckSizes::kReport || !one_in(3);
     party.attach = [this](Call& call) {
       return call.role == Role::kClient ? attach_client(call) : attach_provider(call);
     };
@@ -137,7 +136,14 @@ class RegistrarScenario {
   void stay(Party& party) {
     linger();
     if (one_in(3) && world.early_complete == EarlyComplete::kRemember) {
-      complete_early(party);
+      if (one_in(2)) {
+        start_elsewhere(party.module, [this, &party] { complete_early(party); });
+      } else {
+        complete_early(party);
+      }
+    }
+    if (one_in(3)) {
+      take_offered(party.module);
     }
     if (misuse(2)) {
       call_wrongly(party);
@@ -147,9 +153,17 @@ class RegistrarScenario {
     }
   }
   void begin_leaving(Party& party) {
-    if (!party.deregister_called) {
-      deregister(party);
+    if (party.deregister_called) {
+      return;
     }
+    if (one_in(5)) {
+      party.deregister_called = true;
+      start_elsewhere(party.module, [this, &party] { deregister(party); });
+      return;
+    }
+    party.leaver = bench_.scheduler.current().number;
+    deregister(party);
+    party.leaver = 0;
   }
   void deregister(Party& party) {
     const std::uint8_t irql = bench_.kernel.irql();
@@ -168,6 +182,16 @@ class RegistrarScenario {
     if (misuse(4)) {
       bench_.start(party.module, [this, &party] { bench_.wait(party); });
     }
+    if (one_in(3)) {
+      take_offered(party.module);
+    }
+    if (!party.closed && one_in(4)) {
+      bench_.start(party.module, [this, &party] { bench_.wait(party); });
+      linger();
+      complete_owed(party.module);
+      return;
+    }
+    complete_owed(party.module);
     if (!party.closed || misuse(2)) {
       bench_.wait(party);
     }
@@ -239,14 +263,6 @@ class RegistrarScenario {
         return kernel::kStatusPending;
     }
   }
-  // NmrClientAttachProvider where it is not allowed.
-  void ask_elsewhere(void* handle) {
-    void* context = nullptr;
-    const void* dispatch = nullptr;
-    const Status status = bench_.registrar.client_attach_provider(handle, nullptr, nullptr, &context, &dispatch);
-    bench_.watch.expect(status == kernel::kStatusInvalidParameter, "section 3.3",
-                        "NmrClientAttachProvider succeeds where it is not allowed");
-  }
   Status attach_provider(Call& call) {
     linger();
     reenter(call);
@@ -278,14 +294,23 @@ class RegistrarScenario {
     if (misuse(2)) {
       return detach_wrongly(call);
     }
-    switch (choose(4)) {
+    complete_for_others(call.party.module);
+    switch (choose(6)) {
       case 0:
         return kernel::kStatusSuccess;
       case 1:
         bench_.complete(call.pair, call.role);
         break;
+      case 2:
+        offer_completion(call);
+        break;
+      case 3:
+        if (!owe(call)) {
+          pend(call);
+        }
+        break;
       default:
-        bench_.pend(call, one_in(3) ? kernel::kDispatchLevel : kernel::kPassiveLevel);
+        pend(call);
         break;
     }
     linger();
@@ -317,17 +342,6 @@ class RegistrarScenario {
     }
     reenter(call);
   }
-  // A side that closes by itself: it completes first, and pends in its detach callback (A8).
-  void complete_early(Party& party) {
-    for (Pair& pair : bench_.pairs()) {
-      Pair::Side& own = pair.side(party.role);
-      if (own.party == &party && own.accepted && pair.side(opposite(party.role)).accepted && own.detaches == 0 &&
-          !own.completed) {
-        bench_.complete(pair, party.role);
-        return;
-      }
-    }
-  }
   // Callbacks may call the registrar about other registrations of their module (G17).
   void reenter(const Call& call) {
     if (!one_in(6)) {
@@ -354,69 +368,6 @@ class RegistrarScenario {
     }
   }
 
-  // --- Misuse of handles -----------------------------------------------------------------------------------------------
-
-  // Any handle there is, or none.
-  void* any_handle() {
-    switch (choose(4)) {
-      case 0:
-        return nullptr;
-      case 1:
-        return reinterpret_cast<void*>(0xdead);
-      case 2: {
-        void* const handle = bench_.parties[choose(static_cast<std::uint32_t>(bench_.parties.size()))].handle;
-        return handle;
-      }
-      default:
-        return bench_.pairs().empty()
-                   ? nullptr
-                   : bench_.pairs()[choose(static_cast<std::uint32_t>(bench_.pairs().size()))].handle;
-    }
-  }
-  // A handle that no call about registrations may take from this party: that of a live registration of its own role and
-  // module is avoided, since the wait or deregistration would be a good one.
-  void call_wrongly(Party& party) {
-    const auto role = static_cast<Role>(choose(2));
-    void* const handle = any_handle();
-    switch (choose(4)) {
-      case 0:
-      case 1: {
-        if (is_own_registration(party, role, handle)) {
-          return;
-        }
-        const Status status = choose(2) == 0 ? bench_.registrar.deregister(role, handle)
-                                             : bench_.registrar.wait_for_deregister(role, handle);
-        bench_.watch.expect(status == kernel::kStatusInvalidParameter, "G22", "a bad handle is accepted");
-        return;
-      }
-      case 2:
-        ask_elsewhere(handle);
-        return;
-      default:
-        complete_wrongly(party, role, handle);
-        return;
-    }
-  }
-  bool is_own_registration(const Party& party, Role role, const void* handle) {
-    for (const Party& other : bench_.parties) {
-      if (other.handle == handle && other.module == party.module && other.role == role) {
-        return true;
-      }
-    }
-    return false;
-  }
-  // Not for a side of the caller's own that has yet to complete: that would be a good call.
-  void complete_wrongly(const Party& party, Role role, void* handle) {
-    for (Pair& pair : bench_.pairs()) {
-      const Pair::Side& side = pair.side(role);
-      if (pair.handle == handle && (side.party == nullptr || side.party->module == party.module) && !side.completed) {
-        return;
-      }
-    }
-    bench_.registrar.detach_complete(role, handle);
-  }
-
-  RegistrarBench& bench_;
   bool may_hang_ = false;
   std::uint32_t misuses_left_ = 0;
 };

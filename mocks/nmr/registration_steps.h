@@ -21,6 +21,7 @@ void Registrar<Port>::reset(const World& world) {
   by_structure_.clear();
   planned_offers_.clear();
   planned_detaches_.clear();
+  planned_again_.clear();
 }
 
 // Under the lock, as are all three.
@@ -79,7 +80,7 @@ void Registrar<Port>::show(Registration& registration) {
 // A failed Register leaves no registration and starts no callback (G24).
 template <class Port>
 Status Registrar<Port>::fail_register(Routine routine, Role role, const Characteristics& characteristics, void* context,
-                                      void** handle) {
+                                      void** handle, Status status) {
   const Locked locked(*this);
   Registration& failed = add_registration(role, characteristics, context);
   port_.emit(trace::EventKind::kRegisterEnter, routine, failed.number, characteristics.callbacks.cleanup != nullptr,
@@ -98,9 +99,49 @@ Status Registrar<Port>::fail_register(Routine routine, Role role, const Characte
       *handle = make_handle(HandleKind::kNone, 0xdead);
       break;
   }
-  port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, kernel::kStatusInsufficientResources, 1, 0,
-             failed.module);
-  return kernel::kStatusInsufficientResources;
+  port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, status,
+             status == kernel::kStatusInsufficientResources ? 1 : 0, 0, failed.module);
+  return status;
+}
+
+// Enters a registration and plans its offers. Both are one step with becoming visible: of two registrations that arrive
+// together, the later one offers the pair, and only that one (G1).
+template <class Port>
+auto Registrar<Port>::begin_register(Routine routine, Role role, const Characteristics& characteristics, void* context)
+    -> Arrival {
+  const Locked locked(*this);
+  Registration& added = add_registration(role, characteristics, context);
+  port_.emit(trace::EventKind::kRegisterEnter, routine, added.number, characteristics.callbacks.cleanup != nullptr,
+             added.npi + 1, port_.number_of(context), added.module);
+  Arrival arrival{&added, planned_offers_.size(), plan_offers(added), planned_again_.size(), 0};
+  arrival.count_again = plan_again(added);
+  if (is_mutant(Mutant::kPlansBeforeVisible)) {
+    port_.unlock();
+    port_.point(routine, added.number);
+    port_.lock();
+  }
+  show(added);
+  move(added, RegistrationState::kRegistering);
+  ++added.calls;
+  hold_data(added);
+  return arrival;
+}
+
+template <class Port>
+Status Registrar<Port>::end_register(Routine routine, const Arrival& arrival) {
+  const Locked locked(*this);
+  Registration& added = *arrival.registration;
+  Status status = kernel::kStatusSuccess;
+  if (arrival.count != 0 && added.bindings == 0 && is_mutant(Mutant::kFailsWithItsOffer)) {
+    status = kernel::kStatusNoInterface;
+  }
+  if (added.state == RegistrationState::kRegistering) {
+    move(added, RegistrationState::kActive);
+  }
+  --added.calls;
+  port_.emit(trace::EventKind::kRegisterExit, routine, added.number, status, 0, 0, added.module);
+  leave_if_drained(added);
+  return status;
 }
 
 template <class Port>
@@ -108,53 +149,26 @@ Status Registrar<Port>::register_module(Role role, const Characteristics& charac
                                         void** handle) {
   const Routine routine = role == Role::kClient ? Routine::NmrRegisterClient : Routine::NmrRegisterProvider;
   port_.point(routine, 0);
+  if (world_.check_sizes == CheckSizes::kRefuse && !characteristics.sizes_are_right &&
+      !is_mutant(Mutant::kTakesWrongSizes)) {  // A21
+    return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInvalidParameter);
+  }
   if (port_.fails(routine)) {
-    return fail_register(routine, role, characteristics, context, handle);
+    return fail_register(routine, role, characteristics, context, handle, kernel::kStatusInsufficientResources);
   }
-  Registration* added = nullptr;
-  std::size_t first = 0;
-  std::size_t count = 0;
-  {
-    const Locked locked(*this);
-    added = &add_registration(role, characteristics, context);
-    port_.emit(trace::EventKind::kRegisterEnter, routine, added->number, characteristics.callbacks.cleanup != nullptr,
-               added->npi + 1, port_.number_of(context), added->module);
-    // Planning the offers and becoming visible are one step: of two registrations that arrive together, the later one
-    // offers the pair, and only that one (G1).
-    first = planned_offers_.size();
-    count = plan_offers(*added);
-    if (is_mutant(Mutant::kPlansBeforeVisible)) {
-      port_.unlock();
-      port_.point(routine, added->number);
-      port_.lock();
-    }
-    show(*added);
-    move(*added, RegistrationState::kRegistering);
-    ++added->calls;
-    hold_data(*added);
-  }
+  const Arrival arrival = begin_register(routine, role, characteristics, context);
+  Registration& added = *arrival.registration;
   if (world_.handle_store == HandleStore::kBeforeOffers) {
-    *handle = make_handle(handle_kind(role), added->number);
+    *handle = make_handle(handle_kind(role), added.number);
   }
-  port_.point(routine, added->number);
-  offer_planned(*added, first, count);
+  port_.point(routine, added.number);
+  offer_planned(added, arrival.first, arrival.count);
+  offer_again(arrival.first_again, arrival.count_again);
   if (world_.handle_store == HandleStore::kAfterOffers) {
-    *handle = make_handle(handle_kind(role), added->number);
+    *handle = make_handle(handle_kind(role), added.number);
   }
-  Status status = kernel::kStatusSuccess;
-  {
-    const Locked locked(*this);
-    if (count != 0 && added->bindings == 0 && is_mutant(Mutant::kFailsWithItsOffer)) {
-      status = kernel::kStatusNoInterface;
-    }
-    if (added->state == RegistrationState::kRegistering) {
-      move(*added, RegistrationState::kActive);
-    }
-    --added->calls;
-    port_.emit(trace::EventKind::kRegisterExit, routine, added->number, status, 0, 0, added->module);
-    leave_if_drained(*added);
-  }
-  port_.point(routine, added->number);
+  const Status status = end_register(routine, arrival);
+  port_.point(routine, added.number);
   return status;
 }
 
@@ -232,30 +246,6 @@ void Registrar<Port>::offer_planned(Registration& registration, std::size_t firs
   }
 }
 
-// What the handle names; nullptr and the reason if the call may not be made with it. Under the lock.
-template <class Port>
-Registration* Registrar<Port>::resolve_registration(Role role, void* handle, HandleState& state) {
-  const HandleKind kind = kind_of_handle(handle);
-  const ObjectNumber number = number_of_handle(handle);
-  if (handle == nullptr) {
-    state = HandleState::kNull;
-  } else if (kind == HandleKind::kNone || number == 0 ||
-             number > (kind == HandleKind::kBinding ? bindings_.size() : registrations_.size())) {
-    state = HandleState::kUnknown;
-  } else if (kind != handle_kind(role) || registrations_[number - 1].role != role) {
-    state = HandleState::kWrongKind;
-  } else if (registrations_[number - 1].state == RegistrationState::kNone) {
-    state = HandleState::kUnknown;  // its Register failed: the handle was never handed out
-  } else if (registrations_[number - 1].module != port_.module() && !is_mutant(Mutant::kTakesForeignHandle)) {
-    state = HandleState::kForeign;
-  } else {
-    const bool closed = registrations_[number - 1].state == RegistrationState::kClosed;
-    state = closed && !is_mutant(Mutant::kTakesClosedHandle) ? HandleState::kStale : HandleState::kValid;
-    return &registrations_[number - 1];
-  }
-  return nullptr;
-}
-
 template <class Port>
 Status Registrar<Port>::deregister(Role role, void* handle) {
   const Routine routine = role == Role::kClient ? Routine::NmrDeregisterClient : Routine::NmrDeregisterProvider;
@@ -269,6 +259,7 @@ Status Registrar<Port>::deregister(Role role, void* handle) {
   }
   port_.point(routine, registration->number);
   detach_planned(*registration, first, count);
+  detach_late(*registration);
   {
     const Locked locked(*this);
     while (registration->bindings != 0 && is_mutant(Mutant::kDeregisterWaits)) {
@@ -301,8 +292,9 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
   port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state), 0,
              port_.module());
   Status error = state != HandleState::kValid ? kernel::kStatusInvalidParameter : kernel::kStatusSuccess;
-  if (state == HandleState::kValid && world_.deregister_error == DeregisterError::kInjectOnce &&
-      !std::exchange(named->error_injected, true)) {
+  const bool may_fail =
+      world_.deregister_error == DeregisterError::kInjectOnce || is_mutant(Mutant::kFailsEachDeregister);
+  if (state == HandleState::kValid && may_fail && !std::exchange(named->error_injected, true)) {
     error = kernel::kStatusInsufficientResources;
   }
   if (error != kernel::kStatusSuccess) {
@@ -312,6 +304,7 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
   registration = named;
   move(*named, RegistrationState::kDeregistering);
   ++named->calls;
+  named->takes_late_detaches = world_.late_detach_thread == LateDetachThread::kDeregisterer;
   first = planned_detaches_.size();
   count = plan_detaches(*named);
   const bool idle = named->bindings == 0 && named->calls == 1;

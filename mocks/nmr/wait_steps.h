@@ -58,7 +58,7 @@ void Registrar<Port>::wait_until_drained(Registration& registration) {
     Binding* deferred = nullptr;
     {
       const Locked locked(*this);
-      while (still_open() && (deferred = take_deferred(registration)) == nullptr) {
+      while ((deferred = take_deferred(registration)) == nullptr && still_open()) {
         port_.park(registration.wait_object);
       }
     }
@@ -73,7 +73,7 @@ void Registrar<Port>::wait_until_drained(Registration& registration) {
 // registrar takes with a registration is to wake its waiter (G21). Under the lock.
 template <class Port>
 void Registrar<Port>::leave_if_drained(Registration& registration) {
-  const bool no_binding = registration.bindings == 0 || is_mutant(Mutant::kDrainedAtOnce);
+  const bool no_binding = registration.bindings == registration.detached || is_mutant(Mutant::kDrainedAtOnce);
   if (registration.state == RegistrationState::kDeregistering && no_binding && registration.calls == 0) {
     move(registration, RegistrationState::kDrained);
     port_.wake(registration.wait_object);

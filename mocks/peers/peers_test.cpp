@@ -11,8 +11,7 @@
 #include <vector>
 
 #include "contract/rules.h"
-#include "nmr/reference_model.h"
-#include "nmr/world.h"
+#include "nmr/model_options.h"
 #include "peers/dispatch_stubs.h"
 #include "schedule/byte_source.h"
 #include "schedule/random_walk.h"
@@ -239,15 +238,6 @@ class PeersTest : public ::testing::Test {
     }
     self.sightings.released();
     self.peers.release();
-  }
-  static nmr::ModelOptions options_of(const nmr::World& world) {
-    nmr::ModelOptions options;
-    options.offers_may_follow_register = world.attach_thread == nmr::AttachThread::kWorkerAsync;
-    options.cleanup_comes_with_wait = world.cleanup_where == nmr::CleanupWhere::kAtWait;
-    options.late_refusal = world.late_refusal == nmr::LateRefusal::kCleanupOnly
-                               ? nmr::ModelOptions::LateRefusal::kCleanupOnly
-                               : nmr::ModelOptions::LateRefusal::kDetachProvider;
-    return options;
   }
 
   std::uint32_t crowd = 1;                          // drawn peers for each use

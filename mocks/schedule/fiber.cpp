@@ -8,6 +8,8 @@
 #include <cstdlib>
 
 #if defined(NMRFUZZ_FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
+
 extern "C" void __asan_handle_no_return();  // NOLINT: the run-time library's, in none of its headers
 // Use-after-return detection maps a second stack for each life of a fiber: an abandoned one would cost 100 us.
 // ASAN_OPTIONS still overrides this.
@@ -63,6 +65,10 @@ void Fiber::start(Entry entry, void* argument) {
 #if defined(NMRFUZZ_FIBER_ASAN)
   // The fake stack is kept: a new one costs more than all the rest of an execution, and the old one would leak.
   abandoned_frames_ = used_before;
+  if (used_before) {
+    // Red zones of abandoned frames: new frames write theirs, but count on all else being clean.
+    __asan_unpoison_memory_region(stack_, size_);
+  }
 #endif
 #if defined(NMRFUZZ_FIBER_TSAN)
   // Rebuilding a context on one TSan fiber leaks its shadow stack until it overflows.
@@ -112,7 +118,7 @@ void Fiber::first_entry(boost::context::detail::transfer_t transfer) {
 #if defined(NMRFUZZ_FIBER_ASAN)
   __sanitizer_finish_switch_fiber(self->fake_stack_, nullptr, nullptr);
   if (self->abandoned_frames_) {
-    __asan_handle_no_return();  // forgets the red zones of abandoned frames and lets the fake stack take theirs back
+    __asan_handle_no_return();  // lets the fake stack take back the frames that were abandoned
   }
 #endif
   self->entry_(self->argument_);

@@ -8,6 +8,10 @@
 #include <string>
 #include <vector>
 
+#if defined(NMRFUZZ_FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace nmrfuzz::schedule {
 namespace {
 
@@ -184,6 +188,27 @@ TEST(Fiber, AnAbandonedStackIsUsedAgain) {
     ASSERT_EQ(stage.value, 2 * (36U + 30U) + 1U);
   }
 }
+
+#if defined(NMRFUZZ_FIBER_ASAN)
+TEST(Fiber, AnAbandonedStackKeepsNoRedZones) {
+  Stage stage;
+  stage.first.start([](void* argument) { abandon(Stage::of(argument), 99); }, &stage);
+  stage.enter(stage.first);
+  stage.first.start(
+      [](void* argument) {
+        Stage& here = Stage::of(argument);
+        auto* const low = static_cast<char*>(const_cast<void*>(here.first.stack_low()));
+        auto* const frame = static_cast<char*>(__builtin_frame_address(0));
+        constexpr std::ptrdiff_t kOwnFrame = 1024;
+        here.value =
+            __asan_region_is_poisoned(low, static_cast<std::size_t>(frame - kOwnFrame - low)) == nullptr ? 1 : 2;
+        Fiber::switch_between(here.first, here.outside);
+      },
+      &stage);
+  stage.enter(stage.first);
+  EXPECT_EQ(stage.value, 1U);
+}
+#endif
 
 // An exception in flight does not see the other fibers' frames, and ends where its own fiber catches it.
 TEST(Fiber, ExceptionsStayOnTheirFiber) {
