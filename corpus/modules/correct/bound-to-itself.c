@@ -23,8 +23,8 @@ typedef struct _MIRROR_DISPATCH {
 typedef struct _MIRROR_SURFACE {
     HANDLE BindingHandle;
     PVOID ClientBindingContext;
-    KSPIN_LOCK Lock;
-    _Guarded_by_(Lock) LONG LastValue;
+    FAST_MUTEX Mutex;
+    _Guarded_by_(Mutex) LONG LastValue;
 } MIRROR_SURFACE, *PMIRROR_SURFACE;
 
 // The client's end.
@@ -81,17 +81,17 @@ static KSPIN_LOCK MirrorLock;
 _Guarded_by_(MirrorLock) static LIST_ENTRY MirrorViews;
 _Guarded_by_(MirrorLock) static BOOLEAN MirrorStopping;
 
+// PASSIVE_LEVEL.
 _Must_inspect_result_
 static NTSTATUS NTAPI
 MirrorReflect(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Reflection)
 {
     PMIRROR_SURFACE Surface = (PMIRROR_SURFACE)ProviderBindingContext;
-    KIRQL OldIrql;
 
-    KeAcquireSpinLock(&Surface->Lock, &OldIrql);
+    ExAcquireFastMutex(&Surface->Mutex);
     *Reflection = Surface->LastValue;
     Surface->LastValue = Value;
-    KeReleaseSpinLock(&Surface->Lock, OldIrql);
+    ExReleaseFastMutex(&Surface->Mutex);
     return STATUS_SUCCESS;
 }
 
@@ -192,7 +192,7 @@ MirrorAttachClient(
     // The client may call as soon as this returns.
     Surface->BindingHandle = NmrBindingHandle;
     Surface->ClientBindingContext = ClientBindingContext;
-    KeInitializeSpinLock(&Surface->Lock);
+    ExInitializeFastMutex(&Surface->Mutex);
 
     *ProviderBindingContext = Surface;
     *ProviderDispatch = &MirrorDispatch;
