@@ -137,7 +137,6 @@ TenancyCleanupBindingContext(PVOID ProviderBindingContext)
 
     ExFreePoolWithTag(ProviderBindingContext, TENANCY_POOL_TAG);
 
-    // During unload TenancyActive is clear already, and nothing is queued.
     KeAcquireSpinLock(&TenancyLock, &OldIrql);
     TenancyClients--;
     Last = TenancyClients == 0;

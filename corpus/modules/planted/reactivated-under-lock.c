@@ -1,12 +1,15 @@
 // nmrfuzz: module
-// summary: Provider that makes its registration and the note of it one step, under a spin lock.
+// summary: Provider that registers again under the spin lock that guards the note of its registration.
 // provides: 1
 // consumes: 0
 // expect: irql
 // rule: R19
-// needs: nothing
+// needs: the provider is activated a second time
 // interleaving: no
 // hardness: median 1 schedule (default hunt)
+
+// Each activation is one registration, each deactivation one deregistration with its wait, so the structures are free
+// when the next activation uses them. Unload first ends the thread, and then deactivates what it has left active.
 
 #include <ntddk.h>
 #include <netioddk.h>
@@ -32,11 +35,11 @@ static NPI_PROVIDER_ATTACH_CLIENT_FN EquinoxAttachClient;
 static NPI_PROVIDER_DETACH_CLIENT_FN EquinoxDetachClient;
 static NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN EquinoxCleanupBindingContext;
 
-static const NPIID EquinoxNpiId = { 0x5d01f684, 0xd5d5, 0x5347, { 0xa5, 0x54, 0x0d, 0x72, 0xdc, 0x2d, 0x3c, 0x90 } };
+static const NPIID EquinoxNpiId = { 0x811d8375, 0xe6ab, 0x5681, { 0x9b, 0xb5, 0x47, 0xad, 0xae, 0x98, 0xdd, 0x9a } };
 static const NPI_MODULEID EquinoxModuleId = {
     sizeof(NPI_MODULEID),
     MIT_GUID,
-    { { 0x27f5b1bb, 0x5f21, 0x5202, { 0xb9, 0x1d, 0xa9, 0x80, 0xab, 0x15, 0xda, 0x33 } } }
+    { { 0x41ec2bfe, 0xacdc, 0x51e6, { 0xab, 0xbe, 0xe7, 0xc2, 0x56, 0xec, 0xae, 0x51 } } }
 };
 
 static const NPI_PROVIDER_CHARACTERISTICS EquinoxCharacteristics = {
@@ -73,11 +76,25 @@ EquinoxActivate(VOID)
     NTSTATUS Status;
     KIRQL OldIrql;
 
+    Status = NmrRegisterProvider(&EquinoxCharacteristics, NULL, &ProviderHandle);
+
+    if (NT_SUCCESS(Status)) {
+        KeAcquireSpinLock(&EquinoxLock, &OldIrql);
+        EquinoxProviderHandle = ProviderHandle;
+        EquinoxActive = TRUE;
+        KeReleaseSpinLock(&EquinoxLock, OldIrql);
+    }
+}
+
+// As EquinoxActivate, but not to be overtaken by Unload.
+static VOID
+EquinoxReactivate(VOID)
+{
+    KIRQL OldIrql;
+
     // Defect: registering takes PASSIVE_LEVEL, and runs attach callbacks.
     KeAcquireSpinLock(&EquinoxLock, &OldIrql);
-    Status = NmrRegisterProvider(&EquinoxCharacteristics, NULL, &ProviderHandle);
-    if (NT_SUCCESS(Status)) {
-        EquinoxProviderHandle = ProviderHandle;
+    if (NT_SUCCESS(NmrRegisterProvider(&EquinoxCharacteristics, NULL, &EquinoxProviderHandle))) {
         EquinoxActive = TRUE;
     }
     KeReleaseSpinLock(&EquinoxLock, OldIrql);
@@ -123,7 +140,11 @@ EquinoxThread(PVOID StartContext)
     UNREFERENCED_PARAMETER(StartContext);
 
     for (Activation = 0; Activation < EQUINOX_ACTIVATIONS; Activation++) {
-        EquinoxActivate();
+        if (Activation == 0) {
+            EquinoxActivate();
+        } else {
+            EquinoxReactivate();
+        }
         if (EquinoxWaitPeriod()) {
             break;
         }
