@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Provider and client of one and the same NPI, and so bound to itself; its client calls its provider.
+// summary: Provider and client of one and the same NPI, and so bound to itself; each side calls the other.
 // provides: 1
 // consumes: 1
 // expect: none
@@ -7,17 +7,23 @@
 // interleaving: no
 
 // The registrar pairs the two registrations like any others. The client counts its calls and pends its detach while
-// one is in progress; the provider calls nobody, but keeps its state until cleanup: the client may still be calling it.
+// one is in progress; the provider keeps its state until cleanup, for the client may still be calling it. The provider
+// calls the client only once, from inside its attach callback, so its own detach finds no call in progress.
 
 #include <ntddk.h>
 #include <netioddk.h>
 
 #define MIRROR_POOL_TAG 'rriM'
 #define MIRROR_GLANCES 2
+#define MIRROR_FIRST_VALUE 100
 
 typedef struct _MIRROR_DISPATCH {
     NTSTATUS(NTAPI *Reflect)(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Reflection);
 } MIRROR_DISPATCH;
+
+typedef struct _MIRROR_CLIENT_DISPATCH {
+    VOID(NTAPI *Welcome)(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue);
+} MIRROR_CLIENT_DISPATCH;
 
 // The provider's end of a binding.
 typedef struct _MIRROR_SURFACE {
@@ -36,6 +42,8 @@ typedef struct _MIRROR_VIEW {
     ULONG CallsInProgress;
     ULONG GlancesOwed;
     BOOLEAN Detaching;
+    FAST_MUTEX Mutex;
+    _Guarded_by_(Mutex) LONG NextValue;
 } MIRROR_VIEW, *PMIRROR_VIEW;
 
 DRIVER_INITIALIZE DriverEntry;
@@ -95,7 +103,19 @@ MirrorReflect(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Re
     return STATUS_SUCCESS;
 }
 
+// May come before NmrClientAttachProvider has returned. PASSIVE_LEVEL.
+static VOID NTAPI
+MirrorWelcome(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue)
+{
+    PMIRROR_VIEW View = (PMIRROR_VIEW)ClientBindingContext;
+
+    ExAcquireFastMutex(&View->Mutex);
+    View->NextValue = FirstValue;
+    ExReleaseFastMutex(&View->Mutex);
+}
+
 static const MIRROR_DISPATCH MirrorDispatch = { MirrorReflect };
+static const MIRROR_CLIENT_DISPATCH MirrorClientDispatch = { MirrorWelcome };
 
 // Counts a call on a view that a glance is owed; NULL if there is none.
 _Must_inspect_result_
@@ -139,9 +159,14 @@ MirrorEndCall(_In_ PMIRROR_VIEW View)
 }
 
 static VOID
-MirrorGlance(_In_ PMIRROR_VIEW View, _In_ LONG Value)
+MirrorGlance(_In_ PMIRROR_VIEW View)
 {
     LONG Reflection;
+    LONG Value;
+
+    ExAcquireFastMutex(&View->Mutex);
+    Value = View->NextValue++;
+    ExReleaseFastMutex(&View->Mutex);
 
     if (NT_SUCCESS(View->ProviderDispatch->Reflect(View->ProviderBindingContext, Value, &Reflection))) {
         InterlockedExchange(&MirrorLastReflection, Reflection);
@@ -154,14 +179,13 @@ MirrorThread(PVOID StartContext)
 {
     PMIRROR_VIEW View;
     BOOLEAN Stopping;
-    LONG Value = 0;
 
     UNREFERENCED_PARAMETER(StartContext);
 
     do {
         KeWaitForSingleObject(&MirrorWake, Executive, KernelMode, FALSE, NULL);
         while ((View = MirrorBeginCall(&Stopping)) != NULL) {
-            MirrorGlance(View, ++Value);
+            MirrorGlance(View);
             MirrorEndCall(View);
         }
     } while (!Stopping);
@@ -182,7 +206,6 @@ MirrorAttachClient(
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
-    UNREFERENCED_PARAMETER(ClientDispatch);
 
     Surface = (PMIRROR_SURFACE)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Surface), MIRROR_POOL_TAG);
     if (Surface == NULL) {
@@ -193,6 +216,8 @@ MirrorAttachClient(
     Surface->BindingHandle = NmrBindingHandle;
     Surface->ClientBindingContext = ClientBindingContext;
     ExInitializeFastMutex(&Surface->Mutex);
+
+    ((const MIRROR_CLIENT_DISPATCH *)ClientDispatch)->Welcome(ClientBindingContext, MIRROR_FIRST_VALUE);
 
     *ProviderBindingContext = Surface;
     *ProviderDispatch = &MirrorDispatch;
@@ -230,16 +255,21 @@ MirrorAttachProvider(
 
     View->BindingHandle = NmrBindingHandle;
     View->GlancesOwed = MIRROR_GLANCES;
+    ExInitializeFastMutex(&View->Mutex);
 
     Status = NmrClientAttachProvider(
-        NmrBindingHandle, View, NULL, &View->ProviderBindingContext, (CONST VOID **)&View->ProviderDispatch);
+        NmrBindingHandle,
+        View,
+        &MirrorClientDispatch,
+        &View->ProviderBindingContext,
+        (CONST VOID **)&View->ProviderDispatch);
     if (Status != STATUS_SUCCESS) {
         ExFreePoolWithTag(View, MIRROR_POOL_TAG);
         return Status;
     }
 
     // The first glance is made here: no detach can come before this callback has returned.
-    MirrorGlance(View, 0);
+    MirrorGlance(View);
 
     KeAcquireSpinLock(&MirrorLock, &OldIrql);
     InsertTailList(&MirrorViews, &View->Link);

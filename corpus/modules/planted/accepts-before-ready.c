@@ -6,17 +6,22 @@
 // rule: R54
 // needs: the client calls before the thread has prepared the binding
 // interleaving: yes
-// hardness: median 2 schedules (default hunt)
+// hardness: median 4 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
 
 #define LAGOON_POOL_TAG 'ogaL'
 #define LAGOON_GLANCES 2
+#define LAGOON_FIRST_VALUE 100
 
 typedef struct _LAGOON_DISPATCH {
     NTSTATUS(NTAPI *Reflect)(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Reflection);
 } LAGOON_DISPATCH;
+
+typedef struct _LAGOON_CLIENT_DISPATCH {
+    VOID(NTAPI *Welcome)(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue);
+} LAGOON_CLIENT_DISPATCH;
 
 // The provider's end of a binding.
 typedef struct _LAGOON_SURFACE {
@@ -35,6 +40,8 @@ typedef struct _LAGOON_VIEW {
     ULONG CallsInProgress;
     ULONG GlancesOwed;
     BOOLEAN Detaching;
+    FAST_MUTEX Mutex;
+    _Guarded_by_(Mutex) LONG NextValue;
 } LAGOON_VIEW, *PLAGOON_VIEW;
 
 DRIVER_INITIALIZE DriverEntry;
@@ -95,7 +102,19 @@ LagoonReflect(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Re
     return STATUS_SUCCESS;
 }
 
+// May come before NmrClientAttachProvider has returned. PASSIVE_LEVEL.
+static VOID NTAPI
+LagoonWelcome(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue)
+{
+    PLAGOON_VIEW View = (PLAGOON_VIEW)ClientBindingContext;
+
+    ExAcquireFastMutex(&View->Mutex);
+    View->NextValue = FirstValue;
+    ExReleaseFastMutex(&View->Mutex);
+}
+
 static const LAGOON_DISPATCH LagoonDispatch = { LagoonReflect };
+static const LAGOON_CLIENT_DISPATCH LagoonClientDispatch = { LagoonWelcome };
 
 // Counts a call on a view that a glance is owed; NULL if there is none.
 _Must_inspect_result_
@@ -139,9 +158,14 @@ LagoonEndCall(_In_ PLAGOON_VIEW View)
 }
 
 static VOID
-LagoonGlance(_In_ PLAGOON_VIEW View, _In_ LONG Value)
+LagoonGlance(_In_ PLAGOON_VIEW View)
 {
     LONG Reflection;
+    LONG Value;
+
+    ExAcquireFastMutex(&View->Mutex);
+    Value = View->NextValue++;
+    ExReleaseFastMutex(&View->Mutex);
 
     if (NT_SUCCESS(View->ProviderDispatch->Reflect(View->ProviderBindingContext, Value, &Reflection))) {
         InterlockedExchange(&LagoonLastReflection, Reflection);
@@ -155,7 +179,6 @@ LagoonThread(PVOID StartContext)
     PLAGOON_SURFACE Surface;
     PLAGOON_VIEW View;
     BOOLEAN Stopping;
-    LONG Value = 0;
 
     UNREFERENCED_PARAMETER(StartContext);
 
@@ -166,7 +189,7 @@ LagoonThread(PVOID StartContext)
             ExInitializeFastMutex(&Surface->Mutex);
         }
         while ((View = LagoonBeginCall(&Stopping)) != NULL) {
-            LagoonGlance(View, ++Value);
+            LagoonGlance(View);
             LagoonEndCall(View);
         }
     } while (!Stopping);
@@ -187,7 +210,6 @@ LagoonAttachClient(
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
-    UNREFERENCED_PARAMETER(ClientDispatch);
 
     Surface = (PLAGOON_SURFACE)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Surface), LAGOON_POOL_TAG);
     if (Surface == NULL) {
@@ -199,6 +221,8 @@ LagoonAttachClient(
     Surface->ClientBindingContext = ClientBindingContext;
     InterlockedExchangePointer(&LagoonNewSurface, Surface);
     KeSetEvent(&LagoonWake, IO_NO_INCREMENT, FALSE);
+
+    ((const LAGOON_CLIENT_DISPATCH *)ClientDispatch)->Welcome(ClientBindingContext, LAGOON_FIRST_VALUE);
 
     *ProviderBindingContext = Surface;
     *ProviderDispatch = &LagoonDispatch;
@@ -236,16 +260,21 @@ LagoonAttachProvider(
 
     View->BindingHandle = NmrBindingHandle;
     View->GlancesOwed = LAGOON_GLANCES;
+    ExInitializeFastMutex(&View->Mutex);
 
     Status = NmrClientAttachProvider(
-        NmrBindingHandle, View, NULL, &View->ProviderBindingContext, (CONST VOID **)&View->ProviderDispatch);
+        NmrBindingHandle,
+        View,
+        &LagoonClientDispatch,
+        &View->ProviderBindingContext,
+        (CONST VOID **)&View->ProviderDispatch);
     if (Status != STATUS_SUCCESS) {
         ExFreePoolWithTag(View, LAGOON_POOL_TAG);
         return Status;
     }
 
     // The first glance is made here: no detach can come before this callback has returned.
-    LagoonGlance(View, 0);
+    LagoonGlance(View);
 
     KeAcquireSpinLock(&LagoonLock, &OldIrql);
     InsertTailList(&LagoonViews, &View->Link);

@@ -15,10 +15,15 @@
 
 #define PRISM_POOL_TAG 'sirP'
 #define PRISM_GLANCES 2
+#define PRISM_FIRST_VALUE 100
 
 typedef struct _PRISM_DISPATCH {
     NTSTATUS(NTAPI *Reflect)(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Reflection);
 } PRISM_DISPATCH;
+
+typedef struct _PRISM_CLIENT_DISPATCH {
+    VOID(NTAPI *Welcome)(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue);
+} PRISM_CLIENT_DISPATCH;
 
 // The provider's end of a binding.
 typedef struct _PRISM_SURFACE {
@@ -37,6 +42,8 @@ typedef struct _PRISM_VIEW {
     ULONG CallsInProgress;
     ULONG GlancesOwed;
     BOOLEAN Detaching;
+    FAST_MUTEX Mutex;
+    _Guarded_by_(Mutex) LONG NextValue;
 } PRISM_VIEW, *PPRISM_VIEW;
 
 DRIVER_INITIALIZE DriverEntry;
@@ -96,7 +103,19 @@ PrismReflect(_In_ PVOID ProviderBindingContext, _In_ LONG Value, _Out_ PLONG Ref
     return STATUS_SUCCESS;
 }
 
+// May come before NmrClientAttachProvider has returned. PASSIVE_LEVEL.
+static VOID NTAPI
+PrismWelcome(_In_ PVOID ClientBindingContext, _In_ LONG FirstValue)
+{
+    PPRISM_VIEW View = (PPRISM_VIEW)ClientBindingContext;
+
+    ExAcquireFastMutex(&View->Mutex);
+    View->NextValue = FirstValue;
+    ExReleaseFastMutex(&View->Mutex);
+}
+
 static const PRISM_DISPATCH PrismDispatch = { PrismReflect };
+static const PRISM_CLIENT_DISPATCH PrismClientDispatch = { PrismWelcome };
 
 // Counts a call on a view that a glance is owed; NULL if there is none.
 _Must_inspect_result_
@@ -140,9 +159,14 @@ PrismEndCall(_In_ PPRISM_VIEW View)
 }
 
 static VOID
-PrismGlance(_In_ PPRISM_VIEW View, _In_ LONG Value)
+PrismGlance(_In_ PPRISM_VIEW View)
 {
     LONG Reflection;
+    LONG Value;
+
+    ExAcquireFastMutex(&View->Mutex);
+    Value = View->NextValue++;
+    ExReleaseFastMutex(&View->Mutex);
 
     if (NT_SUCCESS(View->ProviderDispatch->Reflect(View->ProviderBindingContext, Value, &Reflection))) {
         InterlockedExchange(&PrismLastReflection, Reflection);
@@ -155,14 +179,13 @@ PrismThread(PVOID StartContext)
 {
     PPRISM_VIEW View;
     BOOLEAN Stopping;
-    LONG Value = 0;
 
     UNREFERENCED_PARAMETER(StartContext);
 
     do {
         KeWaitForSingleObject(&PrismWake, Executive, KernelMode, FALSE, NULL);
         while ((View = PrismBeginCall(&Stopping)) != NULL) {
-            PrismGlance(View, ++Value);
+            PrismGlance(View);
             PrismEndCall(View);
         }
     } while (!Stopping);
@@ -183,7 +206,6 @@ PrismAttachClient(
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
-    UNREFERENCED_PARAMETER(ClientDispatch);
 
     Surface = (PPRISM_SURFACE)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Surface), PRISM_POOL_TAG);
     if (Surface == NULL) {
@@ -200,6 +222,8 @@ PrismAttachClient(
     Surface->BindingHandle = NmrBindingHandle;
     Surface->ClientBindingContext = ClientBindingContext;
     ExInitializeFastMutex(&Surface->Mutex);
+
+    ((const PRISM_CLIENT_DISPATCH *)ClientDispatch)->Welcome(ClientBindingContext, PRISM_FIRST_VALUE);
 
     *ProviderBindingContext = Surface;
     *ProviderDispatch = &PrismDispatch;
@@ -238,16 +262,21 @@ PrismAttachProvider(
 
     View->BindingHandle = NmrBindingHandle;
     View->GlancesOwed = PRISM_GLANCES;
+    ExInitializeFastMutex(&View->Mutex);
 
     Status = NmrClientAttachProvider(
-        NmrBindingHandle, View, NULL, &View->ProviderBindingContext, (CONST VOID **)&View->ProviderDispatch);
+        NmrBindingHandle,
+        View,
+        &PrismClientDispatch,
+        &View->ProviderBindingContext,
+        (CONST VOID **)&View->ProviderDispatch);
     if (Status != STATUS_SUCCESS) {
         ExFreePoolWithTag(View, PRISM_POOL_TAG);
         return Status;
     }
 
     // The first glance is made here: no detach can come before this callback has returned.
-    PrismGlance(View, 0);
+    PrismGlance(View);
 
     KeAcquireSpinLock(&PrismLock, &OldIrql);
     InsertTailList(&PrismViews, &View->Link);
