@@ -3,9 +3,10 @@
 // provides: 0
 // consumes: 1
 // expect: use-after-detach
-// rule: R66, R59
+// rule: R66, R59, R58
 // needs: a call is in progress when the detach callback runs
 // interleaving: yes
+// hardness: median 16 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

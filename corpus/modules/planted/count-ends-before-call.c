@@ -3,9 +3,10 @@
 // provides: 0
 // consumes: 1
 // expect: use-after-detach
-// rule: R71, R66
+// rule: R71, R66, R58
 // needs: a call is in progress when the detach is completed
 // interleaving: yes
+// hardness: median 7 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
