@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Client whose thread finds a binding under the lock and protects it from run-down after it has dropped the lock.
+// summary: Client whose thread finds a binding under the lock but protects it after it has dropped the lock.
 // provides: 0
 // consumes: 1
 // expect: use-after-free, lock-misuse, bad-call

@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Client whose detach arms a timer that also ticks; the DPC cannot tell a late tick from the end of the detach.
+// summary: Client whose detach arms a timer that also ticks; the DPC cannot tell a late tick from the end of a detach.
 // provides: 0
 // consumes: 1
 // expect: use-after-free, bad-call, bad-handle
