@@ -2,8 +2,8 @@
 // summary: Provider of two NPIs and client of one whose DriverEntry looks at the status of its last registration only.
 // provides: 2
 // consumes: 1
-// expect: bad-handle, unload-registered
-// rule: R21, R24
+// expect: bad-handle
+// rule: R21, R27
 // needs: a registration other than the last one fails
 // interleaving: no
 // hardness: median 11 schedules (default hunt)
