@@ -128,7 +128,7 @@ EddyThread(PVOID StartContext)
 
     for (Activation = 0; Activation < EDDY_ACTIVATIONS; Activation++) {
         EddyActivate();
-        if (EddyWaitPeriod()) {
+        if (EddyWaitPeriod() || Activation + 1 == EDDY_ACTIVATIONS) {
             break;
         }
         EddyDeactivate();

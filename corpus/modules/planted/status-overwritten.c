@@ -1,190 +1,142 @@
 // nmrfuzz: module
-// summary: Provider of two NPIs and client of one whose DriverEntry looks at the status of its last registration only.
-// provides: 2
+// summary: Provider and client whose DriverEntry succeeds if its second registration does, whatever the first did.
+// provides: 1
 // consumes: 1
 // expect: bad-handle
 // rule: R21, R27
-// needs: a registration other than the last one fails
+// needs: first registration fails and the second one succeeds
 // interleaving: no
-// hardness: median 11 schedules (default hunt)
+// hardness: median 18 schedules (default hunt)
 
-// All deregistrations are begun before the first is waited for, in Unload and where DriverEntry fails alike. The three
-// registrations have characteristics of their own, and share what their callbacks do.
+// The upper binding (we provide) and the lower one (we consume) share a list of routes. Neither side's detach waits for
+// the other, and both registrations are told to end before either is waited for.
 
 #include <ntddk.h>
 #include <netioddk.h>
 
 #define BALLISTA_POOL_TAG 'llaB'
 
-typedef struct _BALLISTA_REGISTRATION {
-    PNPI_PROVIDER_CHARACTERISTICS Provider; // One of the two is NULL.
-    PNPI_CLIENT_CHARACTERISTICS Client;
-    HANDLE Handle;
-    BOOLEAN WaitNeeded;
-} BALLISTA_REGISTRATION, *PBALLISTA_REGISTRATION;
+typedef enum _BALLISTA_SIDE { BallistaUpper, BallistaLower } BALLISTA_SIDE;
 
-typedef struct _BALLISTA_BINDING {
+typedef struct _BALLISTA_ROUTE {
+    LIST_ENTRY Link;
+    BALLISTA_SIDE Side;
     HANDLE BindingHandle;
     PVOID PeerContext;
     CONST VOID *PeerDispatch;
-} BALLISTA_BINDING, *PBALLISTA_BINDING;
+} BALLISTA_ROUTE, *PBALLISTA_ROUTE;
 
-typedef struct _BALLISTA_DISPATCH {
-    LONG(NTAPI *Bindings)(_In_ PVOID BindingContext);
-} BALLISTA_DISPATCH;
+typedef struct _BALLISTA_UPPER_DISPATCH {
+    ULONG(NTAPI *CountLower)(_In_ PVOID ProviderBindingContext);
+} BALLISTA_UPPER_DISPATCH;
+
+typedef struct _BALLISTA_LOWER_DISPATCH {
+    ULONG(NTAPI *CountUpper)(_In_ PVOID ClientBindingContext);
+} BALLISTA_LOWER_DISPATCH;
 
 DRIVER_INITIALIZE DriverEntry;
 static DRIVER_UNLOAD BallistaUnload;
-static NPI_PROVIDER_ATTACH_CLIENT_FN BallistaAttachClient;
-static NPI_CLIENT_ATTACH_PROVIDER_FN BallistaAttachProvider;
-static NPI_CLIENT_DETACH_PROVIDER_FN BallistaDetach;
-static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN BallistaCleanup;
+static NPI_PROVIDER_ATTACH_CLIENT_FN BallistaUpperAttach;
+static NPI_CLIENT_ATTACH_PROVIDER_FN BallistaLowerAttach;
 
-static const NPIID BallistaNpiId1 = { 0x2f3ffad3, 0x4e4f, 0x50b9, { 0xa1, 0x74, 0x60, 0xbb, 0x9b, 0x32, 0x9e, 0x12 } };
-static const NPIID BallistaNpiId2 = { 0x1f914aca, 0xa182, 0x50aa, { 0xb6, 0x73, 0x39, 0x6d, 0x35, 0xa5, 0xac, 0xf5 } };
-static const NPIID BallistaNpiId3 = { 0x1187754d, 0xf2d7, 0x570c, { 0x89, 0xac, 0x62, 0xc3, 0x24, 0x59, 0x51, 0xe3 } };
+// One function serves both roles: a context is all that detach and cleanup are given, and both are routes.
+static NTSTATUS NTAPI BallistaDetach(_In_ PVOID BindingContext);
+static VOID NTAPI BallistaCleanup(_In_ PVOID BindingContext);
+
 static const NPI_MODULEID BallistaModuleId = {
     sizeof(NPI_MODULEID),
     MIT_GUID,
-    { { 0xa34f208b, 0xe0c7, 0x5407, { 0xa9, 0xd1, 0x00, 0x82, 0xed, 0xae, 0x9a, 0x75 } } }
+    { { 0x2f3ffad3, 0x4e4f, 0x50b9, { 0xa1, 0x74, 0x60, 0xbb, 0x9b, 0x32, 0x9e, 0x12 } } }
 };
+static const NPIID BallistaUpperNpiId =
+    { 0x1f914aca, 0xa182, 0x50aa, { 0xb6, 0x73, 0x39, 0x6d, 0x35, 0xa5, 0xac, 0xf5 } };
+static const NPIID BallistaLowerNpiId =
+    { 0x1187754d, 0xf2d7, 0x570c, { 0x89, 0xac, 0x62, 0xc3, 0x24, 0x59, 0x51, 0xe3 } };
 
-static const NPI_PROVIDER_CHARACTERISTICS BallistaLeftCharacteristics = {
+static const NPI_PROVIDER_CHARACTERISTICS BallistaUpperCharacteristics = {
     0,
     sizeof(NPI_PROVIDER_CHARACTERISTICS),
-    BallistaAttachClient,
+    BallistaUpperAttach,
     BallistaDetach,
     BallistaCleanup,
-    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &BallistaNpiId1, &BallistaModuleId, 0, NULL }
+    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &BallistaUpperNpiId, &BallistaModuleId, 0, NULL }
 };
 
-static const NPI_CLIENT_CHARACTERISTICS BallistaMiddleCharacteristics = {
+static const NPI_CLIENT_CHARACTERISTICS BallistaLowerCharacteristics = {
     0,
     sizeof(NPI_CLIENT_CHARACTERISTICS),
-    BallistaAttachProvider,
+    BallistaLowerAttach,
     BallistaDetach,
     BallistaCleanup,
-    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &BallistaNpiId2, &BallistaModuleId, 0, NULL }
+    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &BallistaLowerNpiId, &BallistaModuleId, 0, NULL }
 };
 
-static const NPI_PROVIDER_CHARACTERISTICS BallistaRightCharacteristics = {
-    0,
-    sizeof(NPI_PROVIDER_CHARACTERISTICS),
-    BallistaAttachClient,
-    BallistaDetach,
-    BallistaCleanup,
-    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &BallistaNpiId3, &BallistaModuleId, 0, NULL }
-};
+static HANDLE BallistaUpperHandle;
+static HANDLE BallistaLowerHandle;
+static KSPIN_LOCK BallistaLock;
+_Guarded_by_(BallistaLock) static LIST_ENTRY BallistaRoutes;
 
-static BALLISTA_REGISTRATION BallistaRegistrations[] = {
-    { &BallistaLeftCharacteristics, NULL, NULL, FALSE },
-    { NULL, &BallistaMiddleCharacteristics, NULL, FALSE },
-    { &BallistaRightCharacteristics, NULL, NULL, FALSE },
-};
-
-static LONG BallistaBindings;
-
-static LONG NTAPI
-BallistaCountBindings(_In_ PVOID BindingContext)
+static ULONG
+BallistaCount(_In_ BALLISTA_SIDE Side)
 {
-    UNREFERENCED_PARAMETER(BindingContext);
-    return InterlockedCompareExchange(&BallistaBindings, 0, 0);
+    PLIST_ENTRY Entry;
+    ULONG Count = 0;
+    KIRQL OldIrql;
+
+    KeAcquireSpinLock(&BallistaLock, &OldIrql);
+    for (Entry = BallistaRoutes.Flink; Entry != &BallistaRoutes; Entry = Entry->Flink) {
+        if (CONTAINING_RECORD(Entry, BALLISTA_ROUTE, Link)->Side == Side) {
+            Count++;
+        }
+    }
+    KeReleaseSpinLock(&BallistaLock, OldIrql);
+    return Count;
 }
 
-static const BALLISTA_DISPATCH BallistaDispatch = { BallistaCountBindings };
+static ULONG NTAPI
+BallistaCountLower(_In_ PVOID ProviderBindingContext)
+{
+    UNREFERENCED_PARAMETER(ProviderBindingContext);
+    return BallistaCount(BallistaLower);
+}
+
+static ULONG NTAPI
+BallistaCountUpper(_In_ PVOID ClientBindingContext)
+{
+    UNREFERENCED_PARAMETER(ClientBindingContext);
+    return BallistaCount(BallistaUpper);
+}
+
+static const BALLISTA_UPPER_DISPATCH BallistaUpperDispatch = { BallistaCountLower };
+static const BALLISTA_LOWER_DISPATCH BallistaLowerDispatch = { BallistaCountUpper };
 
 _Must_inspect_result_
-static NTSTATUS
-BallistaRegister(_Inout_ PBALLISTA_REGISTRATION Registration)
+static PBALLISTA_ROUTE
+BallistaNewRoute(_In_ BALLISTA_SIDE Side, _In_ HANDLE BindingHandle)
 {
-    if (Registration->Provider != NULL) {
-        return NmrRegisterProvider(Registration->Provider, NULL, &Registration->Handle);
+    PBALLISTA_ROUTE Route;
+
+    Route = (PBALLISTA_ROUTE)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Route), BALLISTA_POOL_TAG);
+    if (Route != NULL) {
+        Route->Side = Side;
+        Route->BindingHandle = BindingHandle;
     }
-    return NmrRegisterClient(Registration->Client, NULL, &Registration->Handle);
+    return Route;
 }
 
 static VOID
-BallistaBeginDeregister(_Inout_ PBALLISTA_REGISTRATION Registration)
+BallistaPublish(_In_ PBALLISTA_ROUTE Route)
 {
-    NTSTATUS Status;
+    KIRQL OldIrql;
 
-    if (Registration->Provider != NULL) {
-        Status = NmrDeregisterProvider(Registration->Handle);
-    } else {
-        Status = NmrDeregisterClient(Registration->Handle);
-    }
-    Registration->WaitNeeded = Status == STATUS_PENDING;
-}
-
-static VOID
-BallistaWait(_In_ PBALLISTA_REGISTRATION Registration)
-{
-    if (!Registration->WaitNeeded) {
-        return;
-    }
-    if (Registration->Provider != NULL) {
-        NmrWaitForProviderDeregisterComplete(Registration->Handle);
-    } else {
-        NmrWaitForClientDeregisterComplete(Registration->Handle);
-    }
-}
-
-// Ends the first Count registrations.
-static VOID
-BallistaStop(_In_ ULONG Count)
-{
-    ULONG Index;
-
-    for (Index = 0; Index < Count; Index++) {
-        BallistaBeginDeregister(&BallistaRegistrations[Index]);
-    }
-    for (Index = 0; Index < Count; Index++) {
-        BallistaWait(&BallistaRegistrations[Index]);
-    }
-}
-
-_Must_inspect_result_
-static NTSTATUS
-BallistaStart(VOID)
-{
-    NTSTATUS Status = STATUS_SUCCESS;
-    ULONG Index;
-
-    for (Index = 0; Index < RTL_NUMBER_OF(BallistaRegistrations); Index++) {
-        Status = BallistaRegister(&BallistaRegistrations[Index]);
-    }
-
-    // Defect: an earlier failure has been overwritten by a later success.
-    if (!NT_SUCCESS(Status)) {
-        BallistaStop(RTL_NUMBER_OF(BallistaRegistrations) - 1);
-    }
-    return Status;
-}
-
-_Must_inspect_result_
-static PBALLISTA_BINDING
-BallistaNewBinding(_In_ HANDLE BindingHandle)
-{
-    PBALLISTA_BINDING Binding;
-
-    Binding = (PBALLISTA_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), BALLISTA_POOL_TAG);
-    if (Binding != NULL) {
-        Binding->BindingHandle = BindingHandle;
-        InterlockedIncrement(&BallistaBindings);
-    }
-    return Binding;
-}
-
-static VOID
-BallistaFreeBinding(_In_ PBALLISTA_BINDING Binding)
-{
-    InterlockedDecrement(&BallistaBindings);
-    ExFreePoolWithTag(Binding, BALLISTA_POOL_TAG);
+    KeAcquireSpinLock(&BallistaLock, &OldIrql);
+    InsertTailList(&BallistaRoutes, &Route->Link);
+    KeReleaseSpinLock(&BallistaLock, OldIrql);
 }
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-BallistaAttachClient(
+BallistaUpperAttach(
     HANDLE NmrBindingHandle,
     PVOID ProviderContext,
     PNPI_REGISTRATION_INSTANCE ClientRegistrationInstance,
@@ -193,56 +145,64 @@ BallistaAttachClient(
     PVOID *ProviderBindingContext,
     CONST VOID **ProviderDispatch)
 {
-    PBALLISTA_BINDING Binding;
+    PBALLISTA_ROUTE Route;
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
 
-    Binding = BallistaNewBinding(NmrBindingHandle);
-    if (Binding == NULL) {
+    Route = BallistaNewRoute(BallistaUpper, NmrBindingHandle);
+    if (Route == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
-    Binding->PeerContext = ClientBindingContext;
-    Binding->PeerDispatch = ClientDispatch;
+    Route->PeerContext = ClientBindingContext;
+    Route->PeerDispatch = ClientDispatch;
+    BallistaPublish(Route);
 
-    *ProviderBindingContext = Binding;
-    *ProviderDispatch = &BallistaDispatch;
+    *ProviderBindingContext = Route;
+    *ProviderDispatch = &BallistaUpperDispatch;
     return STATUS_SUCCESS;
 }
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-BallistaAttachProvider(
+BallistaLowerAttach(
     HANDLE NmrBindingHandle,
     PVOID ClientContext,
     PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance)
 {
-    PBALLISTA_BINDING Binding;
+    PBALLISTA_ROUTE Route;
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(ClientContext);
     UNREFERENCED_PARAMETER(ProviderRegistrationInstance);
 
-    Binding = BallistaNewBinding(NmrBindingHandle);
-    if (Binding == NULL) {
+    Route = BallistaNewRoute(BallistaLower, NmrBindingHandle);
+    if (Route == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
     Status = NmrClientAttachProvider(
-        NmrBindingHandle, Binding, &BallistaDispatch, &Binding->PeerContext, &Binding->PeerDispatch);
+        NmrBindingHandle, Route, &BallistaLowerDispatch, &Route->PeerContext, &Route->PeerDispatch);
     if (Status != STATUS_SUCCESS) {
-        BallistaFreeBinding(Binding);
+        ExFreePoolWithTag(Route, BALLISTA_POOL_TAG);
+        return Status;
     }
 
-    return Status;
+    BallistaPublish(Route);
+    return STATUS_SUCCESS;
 }
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
 BallistaDetach(PVOID BindingContext)
 {
-    UNREFERENCED_PARAMETER(BindingContext);
+    PBALLISTA_ROUTE Route = (PBALLISTA_ROUTE)BindingContext;
+    KIRQL OldIrql;
+
+    KeAcquireSpinLock(&BallistaLock, &OldIrql);
+    RemoveEntryList(&Route->Link);
+    KeReleaseSpinLock(&BallistaLock, OldIrql);
 
     return STATUS_SUCCESS;
 }
@@ -251,24 +211,51 @@ _Use_decl_annotations_
 static VOID NTAPI
 BallistaCleanup(PVOID BindingContext)
 {
-    BallistaFreeBinding((PBALLISTA_BINDING)BindingContext);
+    ExFreePoolWithTag(BindingContext, BALLISTA_POOL_TAG);
 }
 
 _Use_decl_annotations_
 static VOID
 BallistaUnload(PDRIVER_OBJECT DriverObject)
 {
+    NTSTATUS UpperStatus;
+    NTSTATUS LowerStatus;
+
     UNREFERENCED_PARAMETER(DriverObject);
 
-    BallistaStop(RTL_NUMBER_OF(BallistaRegistrations));
+    UpperStatus = NmrDeregisterProvider(BallistaUpperHandle);
+    LowerStatus = NmrDeregisterClient(BallistaLowerHandle);
+
+    if (UpperStatus == STATUS_PENDING) {
+        NmrWaitForProviderDeregisterComplete(BallistaUpperHandle);
+    }
+    if (LowerStatus == STATUS_PENDING) {
+        NmrWaitForClientDeregisterComplete(BallistaLowerHandle);
+    }
 }
 
 _Use_decl_annotations_
 NTSTATUS
 DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
+    NTSTATUS UpperStatus;
+    NTSTATUS LowerStatus;
+
     UNREFERENCED_PARAMETER(RegistryPath);
 
     DriverObject->DriverUnload = BallistaUnload;
-    return BallistaStart();
+    KeInitializeSpinLock(&BallistaLock);
+    InitializeListHead(&BallistaRoutes);
+
+    UpperStatus = NmrRegisterProvider(&BallistaUpperCharacteristics, NULL, &BallistaUpperHandle);
+    LowerStatus = NmrRegisterClient(&BallistaLowerCharacteristics, NULL, &BallistaLowerHandle);
+    if (NT_SUCCESS(UpperStatus) && !NT_SUCCESS(LowerStatus)) {
+        // A driver whose entry fails is not unloaded but dropped, so the first registration ends here.
+        if (NmrDeregisterProvider(BallistaUpperHandle) == STATUS_PENDING) {
+            NmrWaitForProviderDeregisterComplete(BallistaUpperHandle);
+        }
+    }
+
+    // Defect: the first status is lost, and Unload will end a registration that was never made.
+    return LowerStatus;
 }

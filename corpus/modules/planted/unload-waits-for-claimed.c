@@ -1,12 +1,12 @@
 // nmrfuzz: module
-// summary: Provider whose Unload, if a deactivation has the claim, waits for a deregistration that may not have begun.
+// summary: Provider whose Unload waits for a deregistration that the work item with the claim on it may not have begun.
 // provides: 1
 // consumes: 0
-// expect: bad-call, bad-handle
-// rule: R99, R102
+// expect: bad-call
+// rule: R99
 // needs: last client leaves by itself, then unload before the work item has deregistered
 // interleaving: yes
-// hardness: median 88 schedules (default hunt)
+// hardness: median 151 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
@@ -51,7 +51,6 @@ static PIO_WORKITEM EscrowWorkItem;
 static EX_RUNDOWN_REF EscrowWorkRundown; // Held while the work item is queued or running.
 static KEVENT EscrowRegistered;          // EscrowProviderHandle has been stored.
 static HANDLE EscrowProviderHandle;
-static LONG EscrowEnded; // The work item is through with the deregistration.
 static KSPIN_LOCK EscrowLock;
 _Guarded_by_(EscrowLock) static ULONG EscrowClients;
 _Guarded_by_(EscrowLock) static BOOLEAN EscrowActive;
@@ -99,8 +98,8 @@ EscrowDeactivateWorker(PDEVICE_OBJECT DeviceObject, PVOID Context)
     // A client may come and go while NmrRegisterProvider has yet to return, and so before the handle is known.
     KeWaitForSingleObject(&EscrowRegistered, Executive, KernelMode, FALSE, NULL);
 
-    EscrowDeactivate();
-    InterlockedExchange(&EscrowEnded, 1);
+    // Unload, which will come some time, waits for the end of this.
+    NmrDeregisterProvider(EscrowProviderHandle);
     ExReleaseRundownProtection(&EscrowWorkRundown);
 }
 
@@ -187,14 +186,12 @@ EscrowUnload(PDRIVER_OBJECT DriverObject)
 {
     UNREFERENCED_PARAMETER(DriverObject);
 
-    // Defect: the work item that has the claim may not have deregistered yet, or be through with it at this moment.
+    // Defect: the wait for the work item, by which it has deregistered, has to come first.
     if (EscrowClaim()) {
         EscrowDeactivate();
-    } else if (InterlockedCompareExchange(&EscrowEnded, 0, 0) == 0) {
+    } else {
         NmrWaitForProviderDeregisterComplete(EscrowProviderHandle);
     }
-
-    // If the work item has the claim, it is through with the deregistration when this returns.
     ExWaitForRundownProtectionRelease(&EscrowWorkRundown);
     EscrowFreeResources();
 }
