@@ -39,6 +39,7 @@ void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& re
   fmt::print(out, "\n{}: {} in {} schedules ({:.1f} s, {:.0f}/s){}\n", modules.short_name(),
              count_text(result.discoveries.size()), result.schedules, result.seconds, rate,
              result.interrupted ? ", interrupted" : "");
+  fmt::print(out, "{}", notes_text(result.notes));
   if (!result.discoveries.empty()) {
     fmt::print(out, "nmrfuzz replay {}\n", result.discoveries.front().file);
   }

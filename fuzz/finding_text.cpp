@@ -43,4 +43,14 @@ std::string finding_text(const Discovery& discovery) {
   return text + fmt::format("  reproducer: {}\n", discovery.file);
 }
 
+std::string notes_text(std::span<const Note> notes) {
+  std::string text = notes.empty() ? "" : "notes (soft rules and silent points of the documentation; no findings):\n";
+  for (const Note& note : notes) {
+    const Report& report = note.report;
+    text += fmt::format("  {}: {}\n    {}{}\n", report.rule, contract::sentence_of_rule(report.rule), report.title,
+                        report.stack.empty() ? "" : fmt::format(" at {}", report.stack.front()));
+  }
+  return text;
+}
+
 }  // namespace nmrfuzz::fuzz

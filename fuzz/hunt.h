@@ -36,12 +36,20 @@ struct Discovery {
   std::uint64_t schedules_to_find = 0;
 };
 
+// One note: what was observed first, by schedule.
+struct Note {
+  Report report;
+  std::uint64_t schedules_to_find = 0;
+  std::uint64_t hash = 0;
+};
+
 struct HuntResult {
   std::uint64_t schedules = 0;
   std::uint64_t decisions = 0;
   double seconds = 0;
   std::uint64_t registrations = 0;     // seen in all schedules and the probe
   std::vector<Discovery> discoveries;  // by schedule; of each signature the first
+  std::vector<Note> notes;             // likewise; they are no findings
   bool interrupted = false;
   std::string unusable;  // the modules cannot be run: why
   std::string fault;     // nmrfuzz itself failed: how

@@ -6,6 +6,7 @@
 
 #include "fuzz/event_text.h"
 #include "fuzz/waits.h"
+#include "kernel/kernel.h"
 #include "kernel/object.h"
 #include "module/compile.h"
 #include "module/stack.h"
@@ -129,20 +130,53 @@ void Narrator::on_event(const Event& event) {
   if (event.kind == EventKind::kBlock) {
     capture(blocked_stacks_[event.thread]);
   }
-  if (recorder_.size() - 1 == expected_.cause_number) {
+  if (recorder_.size() - 1 == expected_.cause_number || brings_left_over(event)) {
     cause_ = event;
+    cause_number_ = recorder_.size() - 1;
     capture(cause_stack_);
   }
 }
 
+// Whether `event` is behind the object that is going to be left over: it queued or used it, set a timer for it, or is
+// that of the call that made its record. The last such event is the cause. What the clock queues was set off earlier.
+bool Narrator::brings_left_over(const Event& event) {
+  const trace::ObjectNumber left = expected_.event.object;
+  if (expected_.event.kind != EventKind::kLeftOver || left == 0 || event.thread == 0 ||
+      (event.kind != EventKind::kCall && event.kind != EventKind::kWorkQueued)) {
+    return false;
+  }
+  const bool sets_timer = event.kind == EventKind::kCall && event.b == left &&
+                          (event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimer) ||
+                           event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimerEx) ||
+                           event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetCoalescableTimer));
+  const bool made = !left_over_made_ && kernel::current_kernel().objects().limit() > left;
+  left_over_made_ |= made;
+  return event.object == left || sets_timer || made;
+}
+
+bool Narrator::is_expected(const contract::Finding& finding) const {
+  return finding.event_number == expected_.event_number && finding.rule == expected_.rule;
+}
+
 void Narrator::on_finding(const contract::Finding& finding) {
+  if (!is_expected(finding)) {
+    return;
+  }
+  has_found_ = true;
   found_ = finding;
   capture(found_stack_);
-  if (finding.cause_number == finding.event_number) {
+  if (finding.cause_number != finding.event_number) {
+    return;
+  }
+  if (finding.event.kind == EventKind::kLeftOver && cause_number_ != 0 && cause_number_ != finding.event_number) {
+    found_.cause_number = cause_number_;
+  } else {
     cause_ = finding.event;
     cause_stack_ = found_stack_;
   }
 }
+
+void Narrator::on_note(const contract::Finding& note) { on_finding(note); }
 
 // What is found when a callback of NMR has returned is found outside of it: the callback's address, 0 for other events.
 std::uintptr_t Narrator::returned_callback(const Event& event) const {
@@ -152,7 +186,7 @@ std::uintptr_t Narrator::returned_callback(const Event& event) const {
       event.routine > last) {
     return 0;
   }
-  for (std::uint64_t number = recorder_.size(); number-- > recorder_.first();) {
+  for (std::uint64_t number = found_.event_number; number-- > recorder_.first();) {
     const Event& entered = recorder_.at(number);
     if (entered.kind != EventKind::kCallbackEnter || entered.thread != event.thread ||
         entered.routine != event.routine) {

@@ -119,12 +119,13 @@ class Parser {
     if (key == "trace-hash") return hash(out.trace_hash);
     if (key == "events") return number(out.events, UINT64_MAX);
     if (key == "world") return world();
-    if (key == "faults") return faults();
+    if (key == "faults") return on_or_off(key, out.conditions.faults);
+    if (key == "strict") return on_or_off(key, out.conditions.strict);
     if (key == "step-limit") return number(out.conditions.step_limit, kStepLimitMaximum);
     if (key == "found") return found();
-    static const std::vector<std::string> kKeys = {"module", "option",     "source-hash", "kind",     "rule",
-                                                   "title",  "signature",  "trace-hash",  "events",   "world",
-                                                   "faults", "step-limit", "found",       "decisions"};
+    static const std::vector<std::string> kKeys = {"module", "option",    "source-hash", "kind",   "rule",
+                                                   "title",  "signature", "trace-hash",  "events", "world",
+                                                   "faults", "strict",    "step-limit",  "found",  "decisions"};
     return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, kKeys)));
   }
 
@@ -167,9 +168,9 @@ class Parser {
     return !wrong || fail(*wrong);
   }
 
-  bool faults() {
-    result_.conditions.faults = value_ == "on";
-    return value_ == "on" || value_ == "off" || fail(fmt::format("faults '{}', expected on or off", value_));
+  bool on_or_off(const std::string& key, bool& out) {
+    out = value_ == "on";
+    return value_ == "on" || value_ == "off" || fail(fmt::format("{} '{}', expected on or off", key, value_));
   }
 
   bool found() {
@@ -272,6 +273,7 @@ std::string print(const Reproducer& reproducer) {
   line("events", std::to_string(reproducer.events));
   line("world", world_text(reproducer.conditions));
   line("faults", reproducer.conditions.faults ? "on" : "off");
+  line("strict", reproducer.conditions.strict ? "on" : "");
   line("step-limit", std::to_string(reproducer.conditions.step_limit));
   line("found", fmt::format("strategy={} seed={} schedule={} build={}", reproducer.strategy, reproducer.seed,
                             reproducer.schedule, module::name_of(reproducer.build)));

@@ -14,6 +14,7 @@
 //   world any                       or windows, or assignments of switches
 //   faults on
 //   step-limit 100000
+//   strict on                       only if notes were findings
 //   found strategy=pct seed=1 schedule=42 build=plain
 //   decisions 57                    the number; then the answers (decision_text.h), indented, up to
 //   end
@@ -48,6 +49,7 @@ struct Conditions {
   bool any_world = true;
   nmr::World world;  // where any_world is false
   bool faults = true;
+  bool strict = false;  // notes are findings
   std::uint64_t step_limit = schedule::kStepLimitDefault;
 
   bool operator==(const Conditions&) const = default;

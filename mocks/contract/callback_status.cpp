@@ -1,5 +1,9 @@
 #include "contract/callback_status.h"
 
+#include <algorithm>
+#include <optional>
+
+#include "contract/history.h"
 #include "kernel/routine.h"
 #include "kernel/status.h"
 #include "nmr/states.h"
@@ -11,8 +15,32 @@ using nmr::Callback;
 using trace::Event;
 using trace::EventKind;
 
+namespace {
+
+// The call of a routine that waits, as written in front of the kBlock of its thread.
+bool is_wait(const Event& event) {
+  switch (static_cast<kernel::Routine>(event.routine)) {
+    case kernel::Routine::KeWaitForSingleObject:
+    case kernel::Routine::KeWaitForMultipleObjects:
+    case kernel::Routine::ExWaitForRundownProtectionRelease:
+    case kernel::Routine::ExWaitForRundownProtectionReleaseCacheAware:
+    case kernel::Routine::KeDelayExecutionThread:
+      return event.kind == EventKind::kCall;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 CallbackStatus::CallbackStatus(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
-  recorder.subscribe(*this, {EventKind::kAttachCallExit, EventKind::kComplete, EventKind::kCallbackExit});
+  recorder.subscribe(*this, {EventKind::kAttachCallExit, EventKind::kComplete, EventKind::kCallbackEnter,
+                             EventKind::kCallbackExit, EventKind::kRegisterEnter, EventKind::kDeregisterEnter});
+}
+
+void CallbackStatus::reset() {
+  bindings_.clear();
+  inside_.clear();
 }
 
 CallbackStatus::Binding& CallbackStatus::at(trace::ObjectNumber binding) {
@@ -23,32 +51,76 @@ CallbackStatus::Binding& CallbackStatus::at(trace::ObjectNumber binding) {
 }
 
 void CallbackStatus::on_event(const Event& event) {
-  if (event.kind == EventKind::kAttachCallExit) {
-    Binding& binding = at(event.object);
-    binding.asked = true;
-    binding.last_status = event.status;
-  } else if (event.kind == EventKind::kComplete) {
-    const bool client =
-        event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::NmrClientDetachProviderComplete);
-    at(event.object).completed[client ? 0 : 1] = true;
-  } else if (event.module != 0) {  // the environment's own peers keep the rules
-    switch (static_cast<Callback>(event.a)) {
-      case Callback::kClientAttachProvider:
-        on_client_attach(event);
-        break;
-      case Callback::kProviderAttachClient:
-        on_provider_attach(event);
-        break;
-      case Callback::kClientDetachProvider:
-        on_detach(event, 0);
-        break;
-      case Callback::kProviderDetachClient:
-        on_detach(event, 1);
-        break;
-      default:
-        break;
+  switch (event.kind) {
+    case EventKind::kAttachCallExit:
+      at(event.object).asked = true;
+      at(event.object).last_status = event.status;
+      break;
+    case EventKind::kComplete: {
+      const bool client =
+          event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::NmrClientDetachProviderComplete);
+      at(event.object).completed[client ? 0 : 1] = true;
+      break;
     }
+    case EventKind::kCallbackEnter:
+      on_callback_enter(event);
+      break;
+    case EventKind::kCallbackExit:
+      on_callback_exit(event);
+      break;
+    default:
+      on_reentry(event);
+      break;
   }
+}
+
+// The environment's own peers keep the rules.
+void CallbackStatus::on_callback_enter(const Event& event) {
+  if (event.module != 0) {
+    inside_.resize(std::max<std::size_t>(inside_.size(), event.thread + 1U));
+    ++inside_[event.thread];
+  }
+}
+
+void CallbackStatus::on_callback_exit(const Event& event) {
+  if (event.module == 0) {
+    return;
+  }
+  if (event.thread < inside_.size() && inside_[event.thread] != 0) {
+    --inside_[event.thread];
+  }
+  switch (static_cast<Callback>(event.a)) {
+    case Callback::kClientAttachProvider:
+      on_client_attach(event);
+      break;
+    case Callback::kProviderAttachClient:
+      on_provider_attach(event);
+      break;
+    case Callback::kClientDetachProvider:
+      on_detach(event, 0);
+      break;
+    case Callback::kProviderDetachClient:
+      on_detach(event, 1);
+      break;
+    default:
+      break;
+  }
+}
+
+// Register or Deregister. A6: of a registration inside one of its own attach callbacks; A13: any other.
+void CallbackStatus::on_reentry(const Event& event) {
+  if (event.module == 0 || event.thread >= inside_.size() || inside_[event.thread] == 0) {
+    return;
+  }
+  const History history(recorder());
+  const std::optional<Frame> frame = history.innermost_callback(event.thread);
+  if (!frame) {
+    return;
+  }
+  const bool own = event.kind == EventKind::kDeregisterEnter && frame->is_attach() &&
+                   (history.registration_of(frame->event.object, nmr::Role::kClient) == event.object ||
+                    history.registration_of(frame->event.object, nmr::Role::kProvider) == event.object);
+  note(FindingKind::kBadCall, own ? "A6" : "A13", event);
 }
 
 void CallbackStatus::on_client_attach(const Event& event) {
@@ -63,6 +135,8 @@ void CallbackStatus::on_client_attach(const Event& event) {
     report(FindingKind::kBadStatus, "R39", event);
   } else if (binding.asked && binding.last_status != event.status) {
     report(FindingKind::kBadStatus, "R36", event);
+  } else if (status != kernel::kStatusSuccess && status != kernel::kStatusNoInterface && !binding.asked) {
+    note(FindingKind::kBadStatus, "R31", event);
   }
 }
 
@@ -73,6 +147,8 @@ void CallbackStatus::on_provider_attach(const Event& event) {
     report(FindingKind::kBadStatus, "R50", event);
   } else if (status == kernel::kStatusSuccess && event.b != kBothOutputs) {
     report(FindingKind::kBadStatus, "R49", event);
+  } else if (status != kernel::kStatusSuccess && status != kernel::kStatusNoInterface) {
+    note(FindingKind::kBadStatus, "R48", event);
   }
 }
 
@@ -82,7 +158,27 @@ void CallbackStatus::on_detach(const Event& event, std::size_t role) {
     report(FindingKind::kBadStatus, "R65", event);
   } else if (status == kernel::kStatusSuccess && at(event.object).completed[role]) {
     report(FindingKind::kBadCall, "R70", event);
+  } else if (waited_inside(event)) {
+    note(FindingKind::kIrql, "A4", event);
   }
+}
+
+// Whether the detach callback that has just returned has called a routine that waits. It was at PASSIVE_LEVEL then: at
+// DISPATCH_LEVEL, where it may be called too, that would have been a finding.
+bool CallbackStatus::waited_inside(const Event& exit) {
+  for (std::uint64_t number = current_number(); number-- > recorder().first();) {
+    const Event& event = recorder().at(number);
+    if (event.thread != exit.thread) {
+      continue;
+    }
+    if (event.kind == EventKind::kCallbackEnter && event.object == exit.object && event.a == exit.a) {
+      return false;
+    }
+    if (event.kind == EventKind::kBlock && number > recorder().first() && is_wait(recorder().at(number - 1))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace nmrfuzz::contract

@@ -1,4 +1,6 @@
-// callback_status.h - what the six callbacks may return: R36 to R39, R49, R50, R65, R70.
+// callback_status.h - what the six callbacks may return: R36 to R39, R49, R50, R65, R70; notes on how they decline
+// (R31, R48), on what they do where the documentation is silent: wait in a detach callback at PASSIVE_LEVEL (A4), begin
+// or end registrations (A6, A13).
 #pragma once
 
 #include <vector>
@@ -10,7 +12,7 @@ namespace nmrfuzz::contract {
 class CallbackStatus final : public RuleFamily {
  public:
   CallbackStatus(trace::Recorder& recorder, FindingSink& sink);
-  void reset() override { bindings_.clear(); }
+  void reset() override;
   void on_event(const trace::Event& event) override;
 
  private:
@@ -24,8 +26,13 @@ class CallbackStatus final : public RuleFamily {
   void on_client_attach(const trace::Event& event);
   void on_provider_attach(const trace::Event& event);
   void on_detach(const trace::Event& event, std::size_t role);
+  void on_callback_enter(const trace::Event& event);
+  void on_callback_exit(const trace::Event& event);
+  void on_reentry(const trace::Event& event);
+  bool waited_inside(const trace::Event& exit);
 
   std::vector<Binding> bindings_;
+  std::vector<std::uint8_t> inside_;  // by thread: callbacks of modules that it is in
 };
 
 }  // namespace nmrfuzz::contract

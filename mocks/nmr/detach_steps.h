@@ -254,6 +254,11 @@ bool Registrar<Port>::take_detached(Binding& binding) {
     return false;
   }
   move(binding, BindingState::kDetached);
+  for (const Side& side : binding.sides) {
+    if (side.held_dispatch != 0) {
+      port_.release(side.held_dispatch);
+    }
+  }
   return true;
 }
 

@@ -1,0 +1,144 @@
+// nmrfuzz: module
+// summary: Provider that puts the version of its own protocol into its characteristics.
+// provides: 1
+// consumes: 0
+// expect: bad-call
+// rule: R1
+// needs: nothing
+// interleaving: no
+
+#include <ntddk.h>
+#include <netioddk.h>
+
+#define BEACON_POOL_TAG 'caeB'
+
+// What a client gets through the provider dispatch.
+typedef struct _BEACON_PROVIDER_DISPATCH {
+    NTSTATUS(NTAPI *Beacon)(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result);
+} BEACON_PROVIDER_DISPATCH;
+
+typedef struct _BEACON_CLIENT {
+    HANDLE BindingHandle;
+    PVOID ClientBindingContext;
+    const VOID *ClientDispatch;
+    LONG Calls;
+} BEACON_CLIENT, *PBEACON_CLIENT;
+
+DRIVER_INITIALIZE DriverEntry;
+static DRIVER_UNLOAD BeaconUnload;
+static NPI_PROVIDER_ATTACH_CLIENT_FN BeaconAttachClient;
+static NPI_PROVIDER_DETACH_CLIENT_FN BeaconDetachClient;
+static NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN BeaconCleanupBindingContext;
+
+static const NPIID BeaconNpiId = { 0x491dd936, 0x613c, 0x5fbd, { 0xa6, 0xa1, 0x74, 0x10, 0xfe, 0xac, 0x14, 0x29 } };
+
+static const NPI_MODULEID BeaconModuleId = {
+    sizeof(NPI_MODULEID),
+    MIT_GUID,
+    { { 0x0aadd34f, 0xcf89, 0x59f1, { 0xa1, 0x47, 0xfc, 0x90, 0x08, 0x7f, 0xe1, 0x6e } } }
+};
+
+static const NPI_PROVIDER_CHARACTERISTICS BeaconCharacteristics = {
+    1, // Defect: the version of the module's protocol, where NMR has its own.
+    sizeof(NPI_PROVIDER_CHARACTERISTICS),
+    BeaconAttachClient,
+    BeaconDetachClient,
+    BeaconCleanupBindingContext,
+    {
+        0,
+        sizeof(NPI_REGISTRATION_INSTANCE),
+        &BeaconNpiId,
+        &BeaconModuleId,
+        0,
+        NULL
+    }
+};
+
+static HANDLE BeaconProviderHandle;
+
+_Must_inspect_result_
+static NTSTATUS NTAPI
+BeaconCall(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result)
+{
+    PBEACON_CLIENT Client = (PBEACON_CLIENT)ProviderBindingContext;
+
+    InterlockedIncrement(&Client->Calls);
+    *Result = Value;
+    return STATUS_SUCCESS;
+}
+
+static const BEACON_PROVIDER_DISPATCH BeaconDispatch = { BeaconCall };
+
+_Use_decl_annotations_
+static NTSTATUS NTAPI
+BeaconAttachClient(
+    HANDLE NmrBindingHandle,
+    PVOID ProviderContext,
+    PNPI_REGISTRATION_INSTANCE ClientRegistrationInstance,
+    PVOID ClientBindingContext,
+    CONST VOID *ClientDispatch,
+    PVOID *ProviderBindingContext,
+    CONST VOID **ProviderDispatch)
+{
+    PBEACON_CLIENT Client;
+
+    UNREFERENCED_PARAMETER(ProviderContext);
+    UNREFERENCED_PARAMETER(ClientRegistrationInstance);
+
+    Client = (PBEACON_CLIENT)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Client), BEACON_POOL_TAG);
+    if (Client == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+
+    Client->BindingHandle = NmrBindingHandle;
+    Client->ClientBindingContext = ClientBindingContext;
+    Client->ClientDispatch = ClientDispatch;
+
+    *ProviderBindingContext = Client;
+    *ProviderDispatch = &BeaconDispatch;
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
+static NTSTATUS NTAPI
+BeaconDetachClient(PVOID ProviderBindingContext)
+{
+    UNREFERENCED_PARAMETER(ProviderBindingContext);
+
+    // No call into the client is ever in progress. The context stays: the client may still be inside BeaconCall.
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
+static VOID NTAPI
+BeaconCleanupBindingContext(PVOID ProviderBindingContext)
+{
+    ExFreePoolWithTag(ProviderBindingContext, BEACON_POOL_TAG);
+}
+
+_Use_decl_annotations_
+static VOID
+BeaconUnload(PDRIVER_OBJECT DriverObject)
+{
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(DriverObject);
+    PAGED_CODE();
+
+    Status = NmrDeregisterProvider(BeaconProviderHandle);
+    if (Status == STATUS_PENDING) {
+        NmrWaitForProviderDeregisterComplete(BeaconProviderHandle);
+    }
+}
+
+_Use_decl_annotations_
+NTSTATUS
+DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+
+    DriverObject->DriverUnload = BeaconUnload;
+
+    // The registration is the only thing to set up, so its failure leaves nothing to undo.
+    return NmrRegisterProvider(&BeaconCharacteristics, NULL, &BeaconProviderHandle);
+}

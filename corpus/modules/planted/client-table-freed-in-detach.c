@@ -1,0 +1,147 @@
+// nmrfuzz: module
+// summary: Client with a dispatch table for each provider that frees the table in its detach callback.
+// provides: 0
+// consumes: 1
+// expect: characteristics-changed
+// rule: R41
+// needs: a provider is attached at unload
+// interleaving: no
+
+#include <ntddk.h>
+#include <netioddk.h>
+
+#define PRISM_POOL_TAG 'sirP'
+
+typedef struct _PRISM_CLIENT_DISPATCH {
+    VOID(NTAPI *Notify)(_In_ PVOID ClientBindingContext, _In_ ULONG Event);
+} PRISM_CLIENT_DISPATCH;
+
+typedef struct _PRISM_BINDING {
+    HANDLE BindingHandle;
+    PVOID ProviderBindingContext;
+    CONST VOID *ProviderDispatch;
+    ULONG ProviderNumber;
+    BOOLEAN ProviderIsNamed;
+    LONG Notifications;
+    PRISM_CLIENT_DISPATCH *Table;
+} PRISM_BINDING, *PPRISM_BINDING;
+
+DRIVER_INITIALIZE DriverEntry;
+static DRIVER_UNLOAD PrismUnload;
+static NPI_CLIENT_ATTACH_PROVIDER_FN PrismAttachProvider;
+static NPI_CLIENT_DETACH_PROVIDER_FN PrismDetachProvider;
+static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN PrismCleanupBindingContext;
+
+static const NPIID PrismNpiId = { 0xc1b09ede, 0x674f, 0x5954, { 0x98, 0xb9, 0x60, 0xd2, 0x07, 0x7c, 0x2a, 0x0d } };
+static const NPI_MODULEID PrismModuleId = {
+    sizeof(NPI_MODULEID),
+    MIT_GUID,
+    { { 0xfa38cf37, 0x7444, 0x5fac, { 0xa9, 0x0a, 0xad, 0xb8, 0x7a, 0x7a, 0x52, 0x45 } } }
+};
+
+static const NPI_CLIENT_CHARACTERISTICS PrismCharacteristics = {
+    0,
+    sizeof(NPI_CLIENT_CHARACTERISTICS),
+    PrismAttachProvider,
+    PrismDetachProvider,
+    PrismCleanupBindingContext,
+    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &PrismNpiId, &PrismModuleId, 0, NULL }
+};
+
+static HANDLE PrismClientHandle;
+
+static VOID NTAPI
+PrismNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
+{
+    PPRISM_BINDING Binding = (PPRISM_BINDING)ClientBindingContext;
+
+    UNREFERENCED_PARAMETER(Event);
+    InterlockedIncrement(&Binding->Notifications);
+}
+
+_Use_decl_annotations_
+static NTSTATUS NTAPI
+PrismAttachProvider(
+    HANDLE NmrBindingHandle,
+    PVOID ClientContext,
+    PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance)
+{
+    PPRISM_BINDING Binding;
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(ClientContext);
+
+    Binding = (PPRISM_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), PRISM_POOL_TAG);
+    if (Binding == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+
+    Binding->Table = (PRISM_CLIENT_DISPATCH *)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding->Table), PRISM_POOL_TAG);
+    if (Binding->Table == NULL) {
+        ExFreePoolWithTag(Binding, PRISM_POOL_TAG);
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    Binding->Table->Notify = PrismNotify;
+
+    // Complete before the provider is told of it, for the provider may notify at once. Its instance is read now,
+    // not kept: it belongs to the provider. A provider need not have a module id.
+    Binding->BindingHandle = NmrBindingHandle;
+    Binding->ProviderNumber = ProviderRegistrationInstance->Number;
+    Binding->ProviderIsNamed = ProviderRegistrationInstance->ModuleId != NULL;
+
+    Status = NmrClientAttachProvider(
+        NmrBindingHandle,
+        Binding,
+        Binding->Table,
+        &Binding->ProviderBindingContext,
+        &Binding->ProviderDispatch);
+    if (Status != STATUS_SUCCESS) {
+        // Refused: no detach and no cleanup callback will come for this context.
+        ExFreePoolWithTag(Binding->Table, PRISM_POOL_TAG);
+        ExFreePoolWithTag(Binding, PRISM_POOL_TAG);
+    }
+
+    return Status;
+}
+
+_Use_decl_annotations_
+static NTSTATUS NTAPI
+PrismDetachProvider(PVOID ClientBindingContext)
+{
+    PPRISM_BINDING Binding = (PPRISM_BINDING)ClientBindingContext;
+
+    // Defect: the provider calls through the table until it has detached as well.
+    ExFreePoolWithTag(Binding->Table, PRISM_POOL_TAG);
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
+static VOID NTAPI
+PrismCleanupBindingContext(PVOID ClientBindingContext)
+{
+    ExFreePoolWithTag(ClientBindingContext, PRISM_POOL_TAG);
+}
+
+_Use_decl_annotations_
+static VOID
+PrismUnload(PDRIVER_OBJECT DriverObject)
+{
+    NTSTATUS Status;
+
+    UNREFERENCED_PARAMETER(DriverObject);
+
+    Status = NmrDeregisterClient(PrismClientHandle);
+    if (Status == STATUS_PENDING) {
+        NmrWaitForClientDeregisterComplete(PrismClientHandle);
+    }
+}
+
+_Use_decl_annotations_
+NTSTATUS
+DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+{
+    UNREFERENCED_PARAMETER(RegistryPath);
+
+    DriverObject->DriverUnload = PrismUnload;
+    return NmrRegisterClient(&PrismCharacteristics, NULL, &PrismClientHandle);
+}
