@@ -34,13 +34,7 @@ bool is_wait(const Event& event) {
 }  // namespace
 
 CallbackStatus::CallbackStatus(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
-  recorder.subscribe(*this, {EventKind::kAttachCallExit, EventKind::kComplete, EventKind::kCallbackEnter,
-                             EventKind::kCallbackExit, EventKind::kRegisterEnter, EventKind::kDeregisterEnter});
-}
-
-void CallbackStatus::reset() {
-  bindings_.clear();
-  inside_.clear();
+  recorder.subscribe(*this, {EventKind::kAttachCallExit, EventKind::kComplete, EventKind::kCallbackExit});
 }
 
 CallbackStatus::Binding& CallbackStatus::at(trace::ObjectNumber binding) {
@@ -62,33 +56,18 @@ void CallbackStatus::on_event(const Event& event) {
       at(event.object).completed[client ? 0 : 1] = true;
       break;
     }
-    case EventKind::kCallbackEnter:
-      on_callback_enter(event);
-      break;
-    case EventKind::kCallbackExit:
-      on_callback_exit(event);
-      break;
     default:
-      on_reentry(event);
+      on_callback_exit(event);
       break;
   }
 }
 
 // The environment's own peers keep the rules.
-void CallbackStatus::on_callback_enter(const Event& event) {
-  if (event.module != 0) {
-    inside_.resize(std::max<std::size_t>(inside_.size(), event.thread + 1U));
-    ++inside_[event.thread];
-  }
-}
-
 void CallbackStatus::on_callback_exit(const Event& event) {
   if (event.module == 0) {
     return;
   }
-  if (event.thread < inside_.size() && inside_[event.thread] != 0) {
-    --inside_[event.thread];
-  }
+  note_oddities(event);
   switch (static_cast<Callback>(event.a)) {
     case Callback::kClientAttachProvider:
       on_client_attach(event);
@@ -107,20 +86,33 @@ void CallbackStatus::on_callback_exit(const Event& event) {
   }
 }
 
-// Register or Deregister. A6: of a registration inside one of its own attach callbacks; A13: any other.
-void CallbackStatus::on_reentry(const Event& event) {
-  if (event.module == 0 || event.thread >= inside_.size() || inside_[event.thread] == 0) {
-    return;
+// Looks at what the thread did between the entry of the callback and `exit`, its return. A4: a detach callback has
+// waited; it was at PASSIVE_LEVEL then, for at DISPATCH_LEVEL, where it may be called too, that is a finding. A6: an
+// attach callback has deregistered its own registration; A13: any callback has begun or ended another one.
+void CallbackStatus::note_oddities(const Event& exit) {
+  const auto callback = static_cast<Callback>(exit.a);
+  const bool is_detach = callback == Callback::kClientDetachProvider || callback == Callback::kProviderDetachClient;
+  const bool is_attach = callback == Callback::kClientAttachProvider || callback == Callback::kProviderAttachClient;
+  for (std::uint64_t number = current_number(); number-- > recorder().first();) {
+    const Event& event = recorder().at(number);
+    if (event.thread != exit.thread) {
+      continue;
+    }
+    if (event.kind == EventKind::kCallbackEnter && event.object == exit.object && event.a == exit.a) {
+      return;
+    }
+    if (event.kind == EventKind::kBlock && is_detach && number > recorder().first() &&
+        is_wait(recorder().at(number - 1))) {
+      note(FindingKind::kIrql, "A4", exit);
+    } else if ((event.kind == EventKind::kRegisterEnter || event.kind == EventKind::kDeregisterEnter) &&
+               event.module == exit.module) {
+      const History history(recorder());
+      const bool own = event.kind == EventKind::kDeregisterEnter && is_attach &&
+                       (history.registration_of(exit.object, nmr::Role::kClient) == event.object ||
+                        history.registration_of(exit.object, nmr::Role::kProvider) == event.object);
+      note(FindingKind::kBadCall, own ? "A6" : "A13", exit);
+    }
   }
-  const History history(recorder());
-  const std::optional<Frame> frame = history.innermost_callback(event.thread);
-  if (!frame) {
-    return;
-  }
-  const bool own = event.kind == EventKind::kDeregisterEnter && frame->is_attach() &&
-                   (history.registration_of(frame->event.object, nmr::Role::kClient) == event.object ||
-                    history.registration_of(frame->event.object, nmr::Role::kProvider) == event.object);
-  note(FindingKind::kBadCall, own ? "A6" : "A13", event);
 }
 
 void CallbackStatus::on_client_attach(const Event& event) {
@@ -158,27 +150,7 @@ void CallbackStatus::on_detach(const Event& event, std::size_t role) {
     report(FindingKind::kBadStatus, "R65", event);
   } else if (status == kernel::kStatusSuccess && at(event.object).completed[role]) {
     report(FindingKind::kBadCall, "R70", event);
-  } else if (waited_inside(event)) {
-    note(FindingKind::kIrql, "A4", event);
   }
-}
-
-// Whether the detach callback that has just returned has called a routine that waits. It was at PASSIVE_LEVEL then: at
-// DISPATCH_LEVEL, where it may be called too, that would have been a finding.
-bool CallbackStatus::waited_inside(const Event& exit) {
-  for (std::uint64_t number = current_number(); number-- > recorder().first();) {
-    const Event& event = recorder().at(number);
-    if (event.thread != exit.thread) {
-      continue;
-    }
-    if (event.kind == EventKind::kCallbackEnter && event.object == exit.object && event.a == exit.a) {
-      return false;
-    }
-    if (event.kind == EventKind::kBlock && number > recorder().first() && is_wait(recorder().at(number - 1))) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace nmrfuzz::contract

@@ -12,7 +12,7 @@ namespace nmrfuzz::contract {
 class CallbackStatus final : public RuleFamily {
  public:
   CallbackStatus(trace::Recorder& recorder, FindingSink& sink);
-  void reset() override;
+  void reset() override { bindings_.clear(); }
   void on_event(const trace::Event& event) override;
 
  private:
@@ -26,13 +26,10 @@ class CallbackStatus final : public RuleFamily {
   void on_client_attach(const trace::Event& event);
   void on_provider_attach(const trace::Event& event);
   void on_detach(const trace::Event& event, std::size_t role);
-  void on_callback_enter(const trace::Event& event);
   void on_callback_exit(const trace::Event& event);
-  void on_reentry(const trace::Event& event);
-  bool waited_inside(const trace::Event& exit);
+  void note_oddities(const trace::Event& exit);
 
   std::vector<Binding> bindings_;
-  std::vector<std::uint8_t> inside_;  // by thread: callbacks of modules that it is in
 };
 
 }  // namespace nmrfuzz::contract

@@ -45,7 +45,7 @@ std::optional<Judgement> judge_registered_data(const Event& breach, const Histor
     case Outcome::kCharacteristicsFreed:
       return Judgement{rule_of_freed(breach, history)};
     case Outcome::kCharacteristicsChanged:
-      return Judgement{history.is_deregistered(breach.object) ? "R103" : "R13"};
+      return Judgement{"R13"};
     case Outcome::kCharacteristicsShared:
       return Judgement{"R16", Weight::kNote};
     case Outcome::kHandleOverwritten:

@@ -64,7 +64,7 @@ void Registrar<Port>::note_overwritten_handle(Registration& registration) {
   registration.next_of_variable = std::exchange(bucket, &registration);
 }
 
-// At each use of what a module registered (R13). Under the lock.
+// At each offer and at the end of the registration (R13). Under the lock.
 template <class Port>
 void Registrar<Port>::check_content(const Registration& registration) {
   if (registration.content != nullptr && !registration.content->is_still_in(registration.characteristics.structure))

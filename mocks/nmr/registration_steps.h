@@ -292,7 +292,6 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
     return error;
   }
   registration = named;
-  check_content(*named);
   move(*named, RegistrationState::kDeregistering);
   ++named->calls;
   first = planned_detaches_.size();
