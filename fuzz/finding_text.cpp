@@ -30,6 +30,8 @@ std::string finding_text(const Discovery& discovery) {
   const contract::RuleRow* const rule = contract::find_rule(reproducer.rule);
   if (rule != nullptr) {
     text += fmt::format("  {}: {} ({})\n", rule->id, rule->sentence, rule->source);
+  } else if (const std::string_view point = contract::sentence_of_rule(reproducer.rule); !point.empty()) {
+    text += fmt::format("  {}: {}\n", reproducer.rule, point);
   } else {
     text += fmt::format("  {}\n", contract::sentence_of(reproducer.kind));
   }

@@ -149,7 +149,8 @@ bool Narrator::brings_left_over(const Event& event) {
                           (event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimer) ||
                            event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimerEx) ||
                            event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetCoalescableTimer));
-  const bool made = !left_over_made_ && kernel::current_kernel().objects().limit() > left;
+  const bool made =
+      event.kind == EventKind::kCall && !left_over_made_ && kernel::current_kernel().objects().limit() > left;
   left_over_made_ |= made;
   return event.object == left || sets_timer || made;
 }

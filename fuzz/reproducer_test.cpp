@@ -59,6 +59,7 @@ TEST(Reproducer, ParsesWhatItPrints) {
   Reproducer pinned = full();
   pinned.conditions.any_world = false;
   pinned.conditions.faults = false;
+  pinned.conditions.strict = true;
   pinned.conditions.step_limit = 7;
   ASSERT_EQ(nmr::apply(pinned.conditions.world, "double_wait=tolerate"), std::nullopt);
   pinned.build = module::Variant::kAsan;

@@ -31,6 +31,12 @@ bool is_wait(const Event& event) {
   }
 }
 
+// A refusal by another status than the one for it. To have no memory is an error, not a refusal.
+bool declines_otherwise(Status status) {
+  return status < 0 && status != kernel::kStatusNoInterface && status != kernel::kStatusInsufficientResources &&
+         status != kernel::kStatusNoMemory;
+}
+
 }  // namespace
 
 CallbackStatus::CallbackStatus(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
@@ -127,7 +133,7 @@ void CallbackStatus::on_client_attach(const Event& event) {
     report(FindingKind::kBadStatus, "R39", event);
   } else if (binding.asked && binding.last_status != event.status) {
     report(FindingKind::kBadStatus, "R36", event);
-  } else if (status != kernel::kStatusSuccess && status != kernel::kStatusNoInterface && !binding.asked) {
+  } else if (declines_otherwise(status) && !binding.asked) {
     note(FindingKind::kBadStatus, "R31", event);
   }
 }
@@ -139,7 +145,7 @@ void CallbackStatus::on_provider_attach(const Event& event) {
     report(FindingKind::kBadStatus, "R50", event);
   } else if (status == kernel::kStatusSuccess && event.b != kBothOutputs) {
     report(FindingKind::kBadStatus, "R49", event);
-  } else if (status != kernel::kStatusSuccess && status != kernel::kStatusNoInterface) {
+  } else if (declines_otherwise(status)) {
     note(FindingKind::kBadStatus, "R48", event);
   }
 }

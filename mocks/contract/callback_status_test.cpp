@@ -172,8 +172,10 @@ TEST(CallbackStatusTest, ForgetsThePreviousExecution) {
 }
 
 TEST(CallbackStatusTest, DecliningWithAnotherErrorIsNoted) {
-  constexpr kernel::Status kOther = kernel::kStatusInsufficientResources;
+  constexpr kernel::Status kOther = kernel::kStatusInvalidParameter;
   Stream stream;
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusInsufficientResources);
+  stream.callback_returns(nmr::Callback::kProviderAttachClient, 1, kernel::kStatusInsufficientResources);
   stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusNoInterface);
   stream.callback_returns(nmr::Callback::kProviderAttachClient, 1, kernel::kStatusNoInterface);
   EXPECT_EQ(stream.note(), "none");

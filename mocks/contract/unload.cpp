@@ -35,6 +35,9 @@ Unload::Registration& Unload::registration(trace::ObjectNumber number) {
 }
 
 void Unload::on_event(const Event& event) {
+  if (event.module == 0) {
+    return;  // the environment's own
+  }
   switch (event.kind) {
     case EventKind::kRegisterEnter: {
       Registration& added = registration(event.object);

@@ -10,69 +10,69 @@
 #include <ntddk.h>
 #include <netioddk.h>
 
-#define WICKET_POOL_TAG 'kciW'
+#define ROSTRUM_POOL_TAG 'tsoR'
 
-typedef struct _WICKET_CLIENT_DISPATCH {
+typedef struct _ROSTRUM_CLIENT_DISPATCH {
     VOID(NTAPI *Notify)(_In_ PVOID ClientBindingContext, _In_ ULONG Event);
-} WICKET_CLIENT_DISPATCH;
+} ROSTRUM_CLIENT_DISPATCH;
 
-typedef struct _WICKET_BINDING {
+typedef struct _ROSTRUM_BINDING {
     HANDLE BindingHandle;
     PVOID ProviderBindingContext;
     CONST VOID *ProviderDispatch;
     ULONG ProviderNumber;
     BOOLEAN ProviderIsNamed;
     LONG Notifications;
-} WICKET_BINDING, *PWICKET_BINDING;
+} ROSTRUM_BINDING, *PROSTRUM_BINDING;
 
 DRIVER_INITIALIZE DriverEntry;
-static DRIVER_UNLOAD WicketUnload;
-static NPI_CLIENT_ATTACH_PROVIDER_FN WicketAttachProvider;
-static NPI_CLIENT_DETACH_PROVIDER_FN WicketDetachProvider;
-static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN WicketCleanupBindingContext;
+static DRIVER_UNLOAD RostrumUnload;
+static NPI_CLIENT_ATTACH_PROVIDER_FN RostrumAttachProvider;
+static NPI_CLIENT_DETACH_PROVIDER_FN RostrumDetachProvider;
+static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN RostrumCleanupBindingContext;
 
-static const NPIID WicketNpiId = { 0x2ad82562, 0xfbcb, 0x5f5f, { 0xb9, 0x3c, 0x09, 0x49, 0xc4, 0xb0, 0xe4, 0xde } };
-static const NPI_MODULEID WicketModuleId = {
+static const NPIID RostrumNpiId = { 0x2ad82562, 0xfbcb, 0x5f5f, { 0xb9, 0x3c, 0x09, 0x49, 0xc4, 0xb0, 0xe4, 0xde } };
+static const NPI_MODULEID RostrumModuleId = {
     sizeof(NPI_MODULEID),
     MIT_GUID,
     { { 0x386bc839, 0xdad0, 0x50d5, { 0x88, 0x5f, 0xd3, 0x54, 0x5c, 0x88, 0x59, 0xf2 } } }
 };
 
-static const NPI_CLIENT_CHARACTERISTICS WicketCharacteristics = {
+static const NPI_CLIENT_CHARACTERISTICS RostrumCharacteristics = {
     0,
     sizeof(NPI_CLIENT_CHARACTERISTICS),
-    WicketAttachProvider,
-    WicketDetachProvider,
-    WicketCleanupBindingContext,
-    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &WicketNpiId, &WicketModuleId, 0, NULL }
+    RostrumAttachProvider,
+    RostrumDetachProvider,
+    RostrumCleanupBindingContext,
+    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &RostrumNpiId, &RostrumModuleId, 0, NULL }
 };
 
-static HANDLE WicketClientHandle;
+static HANDLE RostrumClientHandle;
 
 static VOID NTAPI
-WicketNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
+RostrumNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
 {
-    PWICKET_BINDING Binding = (PWICKET_BINDING)ClientBindingContext;
+    PROSTRUM_BINDING Binding = (PROSTRUM_BINDING)ClientBindingContext;
 
     UNREFERENCED_PARAMETER(Event);
     InterlockedIncrement(&Binding->Notifications);
 }
 
-static const WICKET_CLIENT_DISPATCH WicketDispatch = { WicketNotify };
+static const ROSTRUM_CLIENT_DISPATCH RostrumDispatch = { RostrumNotify };
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-WicketAttachProvider(
+RostrumAttachProvider(
     HANDLE NmrBindingHandle,
     PVOID ClientContext,
     PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance)
 {
-    PWICKET_BINDING Binding;
+    PROSTRUM_BINDING Binding;
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(ClientContext);
 
-    Binding = (PWICKET_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), WICKET_POOL_TAG);
+    Binding = (PROSTRUM_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), ROSTRUM_POOL_TAG);
     if (Binding == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -86,12 +86,12 @@ WicketAttachProvider(
     Status = NmrClientAttachProvider(
         NmrBindingHandle,
         Binding,
-        &WicketDispatch,
+        &RostrumDispatch,
         &Binding->ProviderBindingContext,
         NULL); // Defect: the output is not optional.
     if (Status != STATUS_SUCCESS) {
         // Refused: no detach and no cleanup callback will come for this context.
-        ExFreePoolWithTag(Binding, WICKET_POOL_TAG);
+        ExFreePoolWithTag(Binding, ROSTRUM_POOL_TAG);
     }
 
     return Status;
@@ -99,7 +99,7 @@ WicketAttachProvider(
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-WicketDetachProvider(PVOID ClientBindingContext)
+RostrumDetachProvider(PVOID ClientBindingContext)
 {
     UNREFERENCED_PARAMETER(ClientBindingContext);
 
@@ -108,22 +108,22 @@ WicketDetachProvider(PVOID ClientBindingContext)
 
 _Use_decl_annotations_
 static VOID NTAPI
-WicketCleanupBindingContext(PVOID ClientBindingContext)
+RostrumCleanupBindingContext(PVOID ClientBindingContext)
 {
-    ExFreePoolWithTag(ClientBindingContext, WICKET_POOL_TAG);
+    ExFreePoolWithTag(ClientBindingContext, ROSTRUM_POOL_TAG);
 }
 
 _Use_decl_annotations_
 static VOID
-WicketUnload(PDRIVER_OBJECT DriverObject)
+RostrumUnload(PDRIVER_OBJECT DriverObject)
 {
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(DriverObject);
 
-    Status = NmrDeregisterClient(WicketClientHandle);
+    Status = NmrDeregisterClient(RostrumClientHandle);
     if (Status == STATUS_PENDING) {
-        NmrWaitForClientDeregisterComplete(WicketClientHandle);
+        NmrWaitForClientDeregisterComplete(RostrumClientHandle);
     }
 }
 
@@ -133,6 +133,6 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
     UNREFERENCED_PARAMETER(RegistryPath);
 
-    DriverObject->DriverUnload = WicketUnload;
-    return NmrRegisterClient(&WicketCharacteristics, NULL, &WicketClientHandle);
+    DriverObject->DriverUnload = RostrumUnload;
+    return NmrRegisterClient(&RostrumCharacteristics, NULL, &RostrumClientHandle);
 }

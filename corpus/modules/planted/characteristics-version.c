@@ -10,68 +10,68 @@
 #include <ntddk.h>
 #include <netioddk.h>
 
-#define BEACON_POOL_TAG 'caeB'
+#define OBELISK_POOL_TAG 'lebO'
 
 // What a client gets through the provider dispatch.
-typedef struct _BEACON_PROVIDER_DISPATCH {
-    NTSTATUS(NTAPI *Beacon)(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result);
-} BEACON_PROVIDER_DISPATCH;
+typedef struct _OBELISK_PROVIDER_DISPATCH {
+    NTSTATUS(NTAPI *Obelisk)(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result);
+} OBELISK_PROVIDER_DISPATCH;
 
-typedef struct _BEACON_CLIENT {
+typedef struct _OBELISK_CLIENT {
     HANDLE BindingHandle;
     PVOID ClientBindingContext;
     const VOID *ClientDispatch;
     LONG Calls;
-} BEACON_CLIENT, *PBEACON_CLIENT;
+} OBELISK_CLIENT, *POBELISK_CLIENT;
 
 DRIVER_INITIALIZE DriverEntry;
-static DRIVER_UNLOAD BeaconUnload;
-static NPI_PROVIDER_ATTACH_CLIENT_FN BeaconAttachClient;
-static NPI_PROVIDER_DETACH_CLIENT_FN BeaconDetachClient;
-static NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN BeaconCleanupBindingContext;
+static DRIVER_UNLOAD ObeliskUnload;
+static NPI_PROVIDER_ATTACH_CLIENT_FN ObeliskAttachClient;
+static NPI_PROVIDER_DETACH_CLIENT_FN ObeliskDetachClient;
+static NPI_PROVIDER_CLEANUP_BINDING_CONTEXT_FN ObeliskCleanupBindingContext;
 
-static const NPIID BeaconNpiId = { 0x491dd936, 0x613c, 0x5fbd, { 0xa6, 0xa1, 0x74, 0x10, 0xfe, 0xac, 0x14, 0x29 } };
+static const NPIID ObeliskNpiId = { 0x491dd936, 0x613c, 0x5fbd, { 0xa6, 0xa1, 0x74, 0x10, 0xfe, 0xac, 0x14, 0x29 } };
 
-static const NPI_MODULEID BeaconModuleId = {
+static const NPI_MODULEID ObeliskModuleId = {
     sizeof(NPI_MODULEID),
     MIT_GUID,
     { { 0x0aadd34f, 0xcf89, 0x59f1, { 0xa1, 0x47, 0xfc, 0x90, 0x08, 0x7f, 0xe1, 0x6e } } }
 };
 
-static const NPI_PROVIDER_CHARACTERISTICS BeaconCharacteristics = {
+static const NPI_PROVIDER_CHARACTERISTICS ObeliskCharacteristics = {
     1, // Defect: the version of the module's protocol, where NMR has its own.
     sizeof(NPI_PROVIDER_CHARACTERISTICS),
-    BeaconAttachClient,
-    BeaconDetachClient,
-    BeaconCleanupBindingContext,
+    ObeliskAttachClient,
+    ObeliskDetachClient,
+    ObeliskCleanupBindingContext,
     {
         0,
         sizeof(NPI_REGISTRATION_INSTANCE),
-        &BeaconNpiId,
-        &BeaconModuleId,
+        &ObeliskNpiId,
+        &ObeliskModuleId,
         0,
         NULL
     }
 };
 
-static HANDLE BeaconProviderHandle;
+static HANDLE ObeliskProviderHandle;
 
 _Must_inspect_result_
 static NTSTATUS NTAPI
-BeaconCall(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result)
+ObeliskCall(_In_ PVOID ProviderBindingContext, _In_ ULONG Value, _Out_ PULONG Result)
 {
-    PBEACON_CLIENT Client = (PBEACON_CLIENT)ProviderBindingContext;
+    POBELISK_CLIENT Client = (POBELISK_CLIENT)ProviderBindingContext;
 
     InterlockedIncrement(&Client->Calls);
     *Result = Value;
     return STATUS_SUCCESS;
 }
 
-static const BEACON_PROVIDER_DISPATCH BeaconDispatch = { BeaconCall };
+static const OBELISK_PROVIDER_DISPATCH ObeliskDispatch = { ObeliskCall };
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-BeaconAttachClient(
+ObeliskAttachClient(
     HANDLE NmrBindingHandle,
     PVOID ProviderContext,
     PNPI_REGISTRATION_INSTANCE ClientRegistrationInstance,
@@ -80,12 +80,12 @@ BeaconAttachClient(
     PVOID *ProviderBindingContext,
     CONST VOID **ProviderDispatch)
 {
-    PBEACON_CLIENT Client;
+    POBELISK_CLIENT Client;
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
 
-    Client = (PBEACON_CLIENT)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Client), BEACON_POOL_TAG);
+    Client = (POBELISK_CLIENT)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Client), OBELISK_POOL_TAG);
     if (Client == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -95,39 +95,39 @@ BeaconAttachClient(
     Client->ClientDispatch = ClientDispatch;
 
     *ProviderBindingContext = Client;
-    *ProviderDispatch = &BeaconDispatch;
+    *ProviderDispatch = &ObeliskDispatch;
     return STATUS_SUCCESS;
 }
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-BeaconDetachClient(PVOID ProviderBindingContext)
+ObeliskDetachClient(PVOID ProviderBindingContext)
 {
     UNREFERENCED_PARAMETER(ProviderBindingContext);
 
-    // No call into the client is ever in progress. The context stays: the client may still be inside BeaconCall.
+    // No call into the client is ever in progress. The context stays: the client may still be inside ObeliskCall.
     return STATUS_SUCCESS;
 }
 
 _Use_decl_annotations_
 static VOID NTAPI
-BeaconCleanupBindingContext(PVOID ProviderBindingContext)
+ObeliskCleanupBindingContext(PVOID ProviderBindingContext)
 {
-    ExFreePoolWithTag(ProviderBindingContext, BEACON_POOL_TAG);
+    ExFreePoolWithTag(ProviderBindingContext, OBELISK_POOL_TAG);
 }
 
 _Use_decl_annotations_
 static VOID
-BeaconUnload(PDRIVER_OBJECT DriverObject)
+ObeliskUnload(PDRIVER_OBJECT DriverObject)
 {
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(DriverObject);
     PAGED_CODE();
 
-    Status = NmrDeregisterProvider(BeaconProviderHandle);
+    Status = NmrDeregisterProvider(ObeliskProviderHandle);
     if (Status == STATUS_PENDING) {
-        NmrWaitForProviderDeregisterComplete(BeaconProviderHandle);
+        NmrWaitForProviderDeregisterComplete(ObeliskProviderHandle);
     }
 }
 
@@ -137,8 +137,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
     UNREFERENCED_PARAMETER(RegistryPath);
 
-    DriverObject->DriverUnload = BeaconUnload;
+    DriverObject->DriverUnload = ObeliskUnload;
 
     // The registration is the only thing to set up, so its failure leaves nothing to undo.
-    return NmrRegisterProvider(&BeaconCharacteristics, NULL, &BeaconProviderHandle);
+    return NmrRegisterProvider(&ObeliskCharacteristics, NULL, &ObeliskProviderHandle);
 }

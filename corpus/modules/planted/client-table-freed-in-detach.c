@@ -10,50 +10,50 @@
 #include <ntddk.h>
 #include <netioddk.h>
 
-#define PRISM_POOL_TAG 'sirP'
+#define QUIVER_POOL_TAG 'viuQ'
 
-typedef struct _PRISM_CLIENT_DISPATCH {
+typedef struct _QUIVER_CLIENT_DISPATCH {
     VOID(NTAPI *Notify)(_In_ PVOID ClientBindingContext, _In_ ULONG Event);
-} PRISM_CLIENT_DISPATCH;
+} QUIVER_CLIENT_DISPATCH;
 
-typedef struct _PRISM_BINDING {
+typedef struct _QUIVER_BINDING {
     HANDLE BindingHandle;
     PVOID ProviderBindingContext;
     CONST VOID *ProviderDispatch;
     ULONG ProviderNumber;
     BOOLEAN ProviderIsNamed;
     LONG Notifications;
-    PRISM_CLIENT_DISPATCH *Table;
-} PRISM_BINDING, *PPRISM_BINDING;
+    QUIVER_CLIENT_DISPATCH *Table;
+} QUIVER_BINDING, *PQUIVER_BINDING;
 
 DRIVER_INITIALIZE DriverEntry;
-static DRIVER_UNLOAD PrismUnload;
-static NPI_CLIENT_ATTACH_PROVIDER_FN PrismAttachProvider;
-static NPI_CLIENT_DETACH_PROVIDER_FN PrismDetachProvider;
-static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN PrismCleanupBindingContext;
+static DRIVER_UNLOAD QuiverUnload;
+static NPI_CLIENT_ATTACH_PROVIDER_FN QuiverAttachProvider;
+static NPI_CLIENT_DETACH_PROVIDER_FN QuiverDetachProvider;
+static NPI_CLIENT_CLEANUP_BINDING_CONTEXT_FN QuiverCleanupBindingContext;
 
-static const NPIID PrismNpiId = { 0xc1b09ede, 0x674f, 0x5954, { 0x98, 0xb9, 0x60, 0xd2, 0x07, 0x7c, 0x2a, 0x0d } };
-static const NPI_MODULEID PrismModuleId = {
+static const NPIID QuiverNpiId = { 0xc1b09ede, 0x674f, 0x5954, { 0x98, 0xb9, 0x60, 0xd2, 0x07, 0x7c, 0x2a, 0x0d } };
+static const NPI_MODULEID QuiverModuleId = {
     sizeof(NPI_MODULEID),
     MIT_GUID,
     { { 0xfa38cf37, 0x7444, 0x5fac, { 0xa9, 0x0a, 0xad, 0xb8, 0x7a, 0x7a, 0x52, 0x45 } } }
 };
 
-static const NPI_CLIENT_CHARACTERISTICS PrismCharacteristics = {
+static const NPI_CLIENT_CHARACTERISTICS QuiverCharacteristics = {
     0,
     sizeof(NPI_CLIENT_CHARACTERISTICS),
-    PrismAttachProvider,
-    PrismDetachProvider,
-    PrismCleanupBindingContext,
-    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &PrismNpiId, &PrismModuleId, 0, NULL }
+    QuiverAttachProvider,
+    QuiverDetachProvider,
+    QuiverCleanupBindingContext,
+    { 0, sizeof(NPI_REGISTRATION_INSTANCE), &QuiverNpiId, &QuiverModuleId, 0, NULL }
 };
 
-static HANDLE PrismClientHandle;
+static HANDLE QuiverClientHandle;
 
 static VOID NTAPI
-PrismNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
+QuiverNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
 {
-    PPRISM_BINDING Binding = (PPRISM_BINDING)ClientBindingContext;
+    PQUIVER_BINDING Binding = (PQUIVER_BINDING)ClientBindingContext;
 
     UNREFERENCED_PARAMETER(Event);
     InterlockedIncrement(&Binding->Notifications);
@@ -61,27 +61,27 @@ PrismNotify(_In_ PVOID ClientBindingContext, _In_ ULONG Event)
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-PrismAttachProvider(
+QuiverAttachProvider(
     HANDLE NmrBindingHandle,
     PVOID ClientContext,
     PNPI_REGISTRATION_INSTANCE ProviderRegistrationInstance)
 {
-    PPRISM_BINDING Binding;
+    PQUIVER_BINDING Binding;
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(ClientContext);
 
-    Binding = (PPRISM_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), PRISM_POOL_TAG);
+    Binding = (PQUIVER_BINDING)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding), QUIVER_POOL_TAG);
     if (Binding == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
-    Binding->Table = (PRISM_CLIENT_DISPATCH *)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding->Table), PRISM_POOL_TAG);
+    Binding->Table = (QUIVER_CLIENT_DISPATCH *)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding->Table), QUIVER_POOL_TAG);
     if (Binding->Table == NULL) {
-        ExFreePoolWithTag(Binding, PRISM_POOL_TAG);
+        ExFreePoolWithTag(Binding, QUIVER_POOL_TAG);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    Binding->Table->Notify = PrismNotify;
+    Binding->Table->Notify = QuiverNotify;
 
     // Complete before the provider is told of it, for the provider may notify at once. Its instance is read now,
     // not kept: it belongs to the provider. A provider need not have a module id.
@@ -97,8 +97,8 @@ PrismAttachProvider(
         &Binding->ProviderDispatch);
     if (Status != STATUS_SUCCESS) {
         // Refused: no detach and no cleanup callback will come for this context.
-        ExFreePoolWithTag(Binding->Table, PRISM_POOL_TAG);
-        ExFreePoolWithTag(Binding, PRISM_POOL_TAG);
+        ExFreePoolWithTag(Binding->Table, QUIVER_POOL_TAG);
+        ExFreePoolWithTag(Binding, QUIVER_POOL_TAG);
     }
 
     return Status;
@@ -106,33 +106,33 @@ PrismAttachProvider(
 
 _Use_decl_annotations_
 static NTSTATUS NTAPI
-PrismDetachProvider(PVOID ClientBindingContext)
+QuiverDetachProvider(PVOID ClientBindingContext)
 {
-    PPRISM_BINDING Binding = (PPRISM_BINDING)ClientBindingContext;
+    PQUIVER_BINDING Binding = (PQUIVER_BINDING)ClientBindingContext;
 
     // Defect: the provider calls through the table until it has detached as well.
-    ExFreePoolWithTag(Binding->Table, PRISM_POOL_TAG);
+    ExFreePoolWithTag(Binding->Table, QUIVER_POOL_TAG);
     return STATUS_SUCCESS;
 }
 
 _Use_decl_annotations_
 static VOID NTAPI
-PrismCleanupBindingContext(PVOID ClientBindingContext)
+QuiverCleanupBindingContext(PVOID ClientBindingContext)
 {
-    ExFreePoolWithTag(ClientBindingContext, PRISM_POOL_TAG);
+    ExFreePoolWithTag(ClientBindingContext, QUIVER_POOL_TAG);
 }
 
 _Use_decl_annotations_
 static VOID
-PrismUnload(PDRIVER_OBJECT DriverObject)
+QuiverUnload(PDRIVER_OBJECT DriverObject)
 {
     NTSTATUS Status;
 
     UNREFERENCED_PARAMETER(DriverObject);
 
-    Status = NmrDeregisterClient(PrismClientHandle);
+    Status = NmrDeregisterClient(QuiverClientHandle);
     if (Status == STATUS_PENDING) {
-        NmrWaitForClientDeregisterComplete(PrismClientHandle);
+        NmrWaitForClientDeregisterComplete(QuiverClientHandle);
     }
 }
 
@@ -142,6 +142,6 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
     UNREFERENCED_PARAMETER(RegistryPath);
 
-    DriverObject->DriverUnload = PrismUnload;
-    return NmrRegisterClient(&PrismCharacteristics, NULL, &PrismClientHandle);
+    DriverObject->DriverUnload = QuiverUnload;
+    return NmrRegisterClient(&QuiverCharacteristics, NULL, &QuiverClientHandle);
 }

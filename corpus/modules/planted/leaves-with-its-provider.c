@@ -2,7 +2,7 @@
 // summary: Client that deregisters and waits in its detach callback when the provider goes first.
 // provides: 0
 // consumes: 1
-// expect: deadlock, irql
+// expect: deadlock, irql, bad-handle
 // rule: R104
 // needs: a provider leaves before the client does
 // interleaving: no
