@@ -264,6 +264,7 @@ Engine::Engine(trace::EventRing& ring, schedule::DecisionLog& decisions, std::sp
                const Settings& settings)
     : parts_(std::make_unique<Parts>(ring, decisions, images, settings)) {
   parts_->learn_npis();
+  parts_->notes_met.clear();  // the hunt meets them again
 }
 
 Engine::~Engine() = default;

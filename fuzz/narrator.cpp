@@ -79,6 +79,18 @@ std::string left_over_title(const Event& event) {
                            : fmt::format("{} {} is queued or running after DriverUnload returned", name, event.object);
 }
 
+bool sets_timer(const Event& event) {
+  switch (static_cast<kernel::Routine>(event.routine)) {
+    case kernel::Routine::KeSetTimer:
+    case kernel::Routine::KeSetTimerEx:
+    case kernel::Routine::KeSetCoalescableTimer:
+    case kernel::Routine::ExSetTimer:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string_view leaving_routine(const Event& event) {
   return event.kind == EventKind::kDriverEntryExit ? "DriverEntry failed" : "DriverUnload returned";
 }
@@ -137,22 +149,21 @@ void Narrator::on_event(const Event& event) {
   }
 }
 
-// Whether `event` is behind the object that is going to be left over: it queued or used it, set a timer for it, or is
-// that of the call that made its record. The last such event is the cause. What the clock queues was set off earlier.
+// Whether `event` is behind the object that is going to be left over: it queued or used it, or is that of the call that
+// made its record. The last such event is the cause; of the calls that set a timer, or a timer with the DPC, it is the
+// first, since which of them set it for the last time differs between schedules. What the clock queues was set off
+// earlier.
 bool Narrator::brings_left_over(const Event& event) {
   const trace::ObjectNumber left = expected_.event.object;
-  if (expected_.event.kind != EventKind::kLeftOver || left == 0 || event.thread == 0 ||
+  if (expected_.event.kind != EventKind::kLeftOver || left == 0 || event.thread == 0 || timer_set_ ||
       (event.kind != EventKind::kCall && event.kind != EventKind::kWorkQueued)) {
     return false;
   }
-  const bool sets_timer = event.kind == EventKind::kCall && event.b == left &&
-                          (event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimer) ||
-                           event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetTimerEx) ||
-                           event.routine == static_cast<trace::RoutineNumber>(kernel::Routine::KeSetCoalescableTimer));
+  timer_set_ = event.kind == EventKind::kCall && (event.b == left || event.object == left) && sets_timer(event);
   const bool made =
       event.kind == EventKind::kCall && !left_over_made_ && kernel::current_kernel().objects().limit() > left;
   left_over_made_ |= made;
-  return event.object == left || sets_timer || made;
+  return event.object == left || timer_set_ || made;
 }
 
 bool Narrator::is_expected(const contract::Finding& finding) const {

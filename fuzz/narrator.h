@@ -61,6 +61,7 @@ class Narrator final : public trace::Observer {
   contract::Finding found_;
   bool has_found_ = false;
   bool left_over_made_ = false;  // the record of what is left over has been seen
+  bool timer_set_ = false;       // its timer too
   std::uint64_t cause_number_ = 0;
   trace::Event cause_;
   Stack cause_stack_;

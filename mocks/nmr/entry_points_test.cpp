@@ -218,7 +218,8 @@ TEST_F(EntryPoints, FieldsAreCheckedAndWhatCanBeUsedIsRegistered) {
 TEST_F(EntryPoints, CallbacksLieInTheCodeOfTheModule) {
   const auto begin = reinterpret_cast<std::uintptr_t>(&attach_client);
   kernel.set_code(kModule, begin, begin + 1);
-  globals.client.ClientDetachProvider = reinterpret_cast<NPI_CLIENT_DETACH_PROVIDER_FN*>(&attach_client);
+  globals.client.ClientDetachProvider =
+      reinterpret_cast<NPI_CLIENT_DETACH_PROVIDER_FN*>(reinterpret_cast<void*>(&attach_client));
   EXPECT_EQ(outcomes_of([] { NmrRegisterClient(&globals.client, nullptr, &globals.client_handle); }),
             std::vector<Outcome>{Outcome::kForeignCleanup});
   globals.client.ClientCleanupBindingContext = nullptr;

@@ -6,6 +6,7 @@
 // rule: R32
 // needs: a provider is attached at unload
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

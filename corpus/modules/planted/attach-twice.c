@@ -6,6 +6,7 @@
 // rule: R46
 // needs: a provider accepts
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

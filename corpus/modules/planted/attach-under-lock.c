@@ -6,6 +6,7 @@
 // rule: R34
 // needs: a provider comes
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R57
 // needs: a client is there before the provider registers
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R33
 // needs: a provider comes
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

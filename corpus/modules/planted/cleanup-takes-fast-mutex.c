@@ -6,6 +6,7 @@
 // rule: R86
 // needs: a cleanup at DISPATCH_LEVEL
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

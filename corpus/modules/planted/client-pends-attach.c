@@ -6,6 +6,7 @@
 // rule: R38
 // needs: an allocation fails
 // interleaving: no
+// hardness: median 27 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

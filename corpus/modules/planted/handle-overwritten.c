@@ -1,11 +1,12 @@
 // nmrfuzz: module
 // summary: Provider of two NPIs that keeps both registration handles in one variable.
-// provides: 1
+// provides: 2
 // consumes: 0
 // expect: unload-registered
 // rule: R28
 // needs: nothing
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,6 +6,7 @@
 // rule: R104
 // needs: a provider leaves before the client does
 // interleaving: no
+// hardness: median 2 schedules (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

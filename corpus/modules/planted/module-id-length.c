@@ -6,6 +6,7 @@
 // rule: R6
 // needs: nothing
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

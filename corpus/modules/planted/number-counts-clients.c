@@ -6,6 +6,7 @@
 // rule: R13
 // needs: a client attaches
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

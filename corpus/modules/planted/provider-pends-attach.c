@@ -6,6 +6,7 @@
 // rule: R50
 // needs: a client comes
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

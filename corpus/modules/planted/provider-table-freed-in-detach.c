@@ -6,6 +6,7 @@
 // rule: R53
 // needs: a client is attached at unload
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -1,11 +1,12 @@
 // nmrfuzz: module
 // summary: Provider of two NPIs whose Unload deregisters both and waits for the first one only.
-// provides: 1
+// provides: 2
 // consumes: 0
 // expect: unload-pending
 // rule: R95, R91
 // needs: nothing
 // interleaving: no
+// hardness: median 1 schedule (default hunt)
 
 #include <ntddk.h>
 #include <netioddk.h>
