@@ -16,9 +16,11 @@ void Registrar<Port>::hold_data(Registration& registration) {
   if (used.structure == nullptr) {
     return;  // a peer of the environment
   }
-  RegisteredData& content = contents_.add_used();
-  content.read(used.structure);
-  registration.content = &content;
+  if (used.npi_id != nullptr) {
+    RegisteredData& content = contents_.add_used();
+    content.read(used.structure);
+    registration.content = &content;
+  }
   registration.data = {port_.hold(used.structure, kernel::kHeldStructure, registration.number),
                        port_.hold(used.npi_id, kernel::kHeldNpiId, registration.number),
                        port_.hold(used.module_id, kernel::kHeldModuleId, registration.number)};
@@ -39,7 +41,8 @@ void Registrar<Port>::hold_data(Registration& registration) {
 // Two live registrations of one module, role and NPI that nothing tells apart (R7). Under the lock.
 template <class Port>
 void Registrar<Port>::note_same_number(const Registration& registration) {
-  for (const Registration* other = registration.previous_of_npi; other != nullptr; other = other->previous_of_npi) {
+  const Registration* const before = registration.content != nullptr ? registration.previous_of_npi : nullptr;
+  for (const Registration* other = before; other != nullptr; other = other->previous_of_npi) {
     if (other->module == registration.module && is_live(*other) && other->content != nullptr &&
         registration.content->is_same_instance(*other->content)) {
       port_.breach(trace::Outcome::kSameNumber, registration);
