@@ -77,7 +77,10 @@ QuiverAttachProvider(
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
-    Binding->Table = (QUIVER_CLIENT_DISPATCH *)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Binding->Table), QUIVER_POOL_TAG);
+    Binding->Table = (QUIVER_CLIENT_DISPATCH *)ExAllocatePool2(
+        POOL_FLAG_NON_PAGED,
+        sizeof(*Binding->Table),
+        QUIVER_POOL_TAG);
     if (Binding->Table == NULL) {
         ExFreePoolWithTag(Binding, QUIVER_POOL_TAG);
         return STATUS_INSUFFICIENT_RESOURCES;

@@ -90,7 +90,10 @@ OsierAttachClient(
         return STATUS_INSUFFICIENT_RESOURCES;
     }
 
-    Client->Table = (OSIER_PROVIDER_DISPATCH *)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Client->Table), OSIER_POOL_TAG);
+    Client->Table = (OSIER_PROVIDER_DISPATCH *)ExAllocatePool2(
+        POOL_FLAG_NON_PAGED,
+        sizeof(*Client->Table),
+        OSIER_POOL_TAG);
     if (Client->Table == NULL) {
         ExFreePoolWithTag(Client, OSIER_POOL_TAG);
         return STATUS_INSUFFICIENT_RESOURCES;
