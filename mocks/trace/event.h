@@ -43,9 +43,10 @@ enum class EventKind : std::uint8_t {
   // The Network Module Registrar. Registrations and bindings are objects; `module` owns the registration.
   kRegisterEnter,    // routine; a: number of the NPI; b: number of the context; object: the new registration
   kRegisterExit,     // object: registration; status; a: 1 when the failure was injected
-  kDeregisterEnter,  // object: registration the handle names, 0 if none; a: handle state (nmr::HandleState); b: 1 = a failed Register's
+  kDeregisterEnter,  // object: registration the handle names, 0 if none; a: nmr::HandleState; b: 1 = a failed
+                     // Register's
   kDeregisterExit,   // object, status
-  kWaitEnter,        // object, a: as kDeregisterEnter; b: bindings outstanding; stale handle: 1 = the world tolerates it
+  kWaitEnter,        // object, a: as kDeregisterEnter; b: bindings outstanding, stale: 1 = tolerated
   kWaitExit,         // object, status
   kOffer,            // object: the new binding; a: client registration; b: provider registration
   kAttachCallEnter,  // NmrClientAttachProvider: object: binding, a: handle state; b: number of the client's context
