@@ -42,6 +42,7 @@ void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& re
   if (const std::string cut_short = text_of_cut_short(result); !cut_short.empty()) {
     fmt::print(out, "{}\n", cut_short);
   }
+  fmt::print(out, "{}", notes_text(result.notes));
   if (!result.discoveries.empty()) {
     fmt::print(out, "nmrfuzz replay {}\n", result.discoveries.front().file);
   }

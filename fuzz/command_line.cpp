@@ -249,6 +249,7 @@ void CommandLine::add_hunt() {
   add_number(command, "--schedules", "budget in executions", 1, std::numeric_limits<std::uint64_t>::max() / 2,
              [&plan](std::uint64_t number) { plan.schedules = number; })
       ->group("budget");
+  command.add_flag("--strict", plan.conditions.strict, "notes are findings")->group("exploration");
   command.add_flag("--keep-going", plan.keep_going, "do not stop at the first finding")->group("budget");
   add_jobs(command, plan.jobs)->group("budget");
   add_read(command, "--strategy", "who decides: mix, random or pct (mix)",

@@ -7,6 +7,42 @@
 namespace nmrfuzz::fuzz {
 namespace {
 
+// A provider that declines with another status than the one for it, in each execution with a client.
+TEST_F(Command, NotesAreListedAndChangeNothing) {
+  std::string module = std::string(kPreamble) +
+                       "#define LEAVE if (NmrDeregisterProvider(Registration) == STATUS_PENDING) "
+                       "NmrWaitForProviderDeregisterComplete(Registration);\n" +
+                       kForgetful;
+  const std::string status = "return STATUS_NOINTERFACE;";
+  module.replace(module.find(status), status.size(), "return STATUS_NOT_SUPPORTED;");
+  write("declines.c", module);
+  const Said shown = run("hunt declines.c --schedules 300 --out out");
+  EXPECT_EQ(shown.status, 0) << shown.err;
+  EXPECT_NE(shown.out.find("no finding in 300 schedules"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find("  R48: "), std::string::npos) << shown.out;
+
+  Json notes;
+  for (const char* jobs : {"1", "3"}) {
+    const Said said = run("hunt declines.c --schedules 300 --out out --json - --jobs " + std::string(jobs));
+    ASSERT_EQ(said.status, 0) << said.err;
+    const Json json = Json::parse(said.out);
+    EXPECT_TRUE(json["findings"].empty());
+    ASSERT_EQ(json["notes"].size(), 1U) << said.out;
+    const Json& note = json["notes"][0];
+    EXPECT_EQ(note["kind"], "bad-status");
+    EXPECT_EQ(note["rule"], "R48");
+    EXPECT_EQ(note["signature"], "bad-status:R48:ProviderAttachClient:Attach");
+    EXPECT_TRUE(note["reproducer"].is_null());
+    EXPECT_TRUE(notes.is_null() || notes == json["notes"]) << "another number of workers, other notes";
+    notes = json["notes"];
+  }
+
+  const Said strict = run("hunt declines.c --schedules 300 --out out --strict");
+  EXPECT_EQ(strict.status, 1) << strict.out;
+  EXPECT_NE(strict.out.find("bad-status: "), std::string::npos) << strict.out;
+  EXPECT_EQ(run("replay " + reproducer()).status, 1);
+}
+
 TEST_F(Command, UsageErrorsNameTheNearestThing) {
   const std::pair<const char*, const char*> cases[] = {
       {"hnut x.c", "no command 'hnut', did you mean 'hunt'?"},

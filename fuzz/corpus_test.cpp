@@ -6,6 +6,7 @@
 #include <fstream>
 #include <set>
 
+#include "contract/rule_table.h"
 #include "fuzz/words.h"
 
 namespace nmrfuzz::fuzz {
@@ -132,6 +133,26 @@ TEST(Corpus, IsWholeAndConsistent) {
     for (const std::string& rule : module.rules) {
       EXPECT_TRUE(rule.starts_with('R') && parse_number(rule.substr(1))) << module.name << " names " << rule;
     }
+  }
+}
+
+// No rule is only claimed to be checked.
+TEST(Corpus, EachRuleIsProvedByADefectOrSaysWhyNot) {
+  std::string error;
+  const auto corpus = read_corpus(corpus_folder(), error);
+  ASSERT_TRUE(corpus) << error;
+  std::set<std::string> proved;
+  std::set<contract::FindingKind> planted;  // kinds without any planted defect are left out
+  for (const CorpusModule& module : *corpus) {
+    planted.insert(module.expected.begin(), module.expected.end());
+    for (const std::string& rule : module.rules) {
+      EXPECT_NE(contract::find_rule(rule), nullptr) << module.name << " names " << rule;
+      proved.insert(rule);
+    }
+  }
+  for (const contract::RuleRow& row : contract::rules()) {
+    EXPECT_TRUE(proved.contains(std::string(row.id)) || !row.unobservable.empty() || !planted.contains(row.kind))
+        << row.id;
   }
 }
 

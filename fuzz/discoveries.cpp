@@ -25,6 +25,7 @@ Reproducer Discoveries::reproducer_of(const Found& found) const {
   reproducer.trace_hash = found.hash;
   reproducer.events = found.events;
   reproducer.step_limit = plan_.conditions.step_limit;
+  reproducer.strict = plan_.conditions.strict;
   reproducer.strategy = found.strategy;
   reproducer.seed = plan_.seed;
   reproducer.schedule = found.schedule;

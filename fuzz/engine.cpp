@@ -34,12 +34,15 @@ struct Engine::Parts final : contract::FindingSink {
         peers(kernel, registrar),
         images(loaded.begin(), loaded.end()),
         settings(chosen) {
+    constexpr std::size_t kNotes = 40;
+    notes_met.reserve(kNotes);
     if (settings.rules) {
       rules.emplace(recorder, *this);
     }
     for (std::size_t i = 0; i < images.size(); ++i) {
-      drivers.push_back(
-          std::make_unique<module::Driver>(kernel, static_cast<trace::ModuleNumber>(i + 1), images[i]->entry()));
+      const auto number = static_cast<trace::ModuleNumber>(i + 1);
+      kernel.set_code(number, images[i]->text().begin, images[i]->text().end);
+      drivers.push_back(std::make_unique<module::Driver>(kernel, number, images[i]->entry()));
     }
   }
 
@@ -51,11 +54,29 @@ struct Engine::Parts final : contract::FindingSink {
     scheduler.end(EndReason::kStopped);
   }
 
+  // A note is kept if there was none of its rule, routine and module before, and there are not too many already.
+  void note(contract::Finding made) override {
+    if (settings.strict) {
+      report(made);
+    }
+    if (narrator != nullptr) {
+      narrator->on_note(made);
+    }
+    const auto known = std::find_if(notes_met.begin(), notes_met.end(), [&](const contract::Finding& met) {
+      return met.rule == made.rule && met.event.routine == made.event.routine && met.event.module == made.event.module;
+    });
+    if (known == notes_met.end() && notes_met.size() < notes_met.capacity() && !first_note) {
+      notes_met.push_back(made);
+      first_note = made;
+    }
+  }
+
   Execution run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given);
   void prepare(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given);
   void log_scenario();
   void set_the_scene();
   Execution repeat(std::span<const std::uint16_t> recorded);
+  Report narrate(std::span<const std::uint16_t> decided, const contract::Finding& expected, trace::TraceHash hash);
   void learn_npis();
   bool learn_from_registrar();
   std::uint32_t count_registrations() const;
@@ -90,6 +111,8 @@ struct Engine::Parts final : contract::FindingSink {
   std::uint32_t scenario_numbers = 0;
   Execution probed;
   std::optional<contract::Finding> finding;
+  std::vector<contract::Finding> notes_met;     // in all executions
+  std::optional<contract::Finding> first_note;  // of this one
   std::size_t modules_left = 0;
   Narrator* narrator = nullptr;
 };
@@ -117,6 +140,7 @@ void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed, co
     image->reset();
   }
   finding.reset();
+  first_note.reset();
   recorder.reset();
   if (rules) {
     rules->reset();
@@ -169,6 +193,7 @@ Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, c
     recorder.write(scheduler.event(EventKind::kEnd));
   }
   execution.finding = finding;
+  execution.note = first_note;
   execution.hash = finding ? finding->hash : recorder.hash();
   execution.events = finding ? finding->event_number + 1 : recorder.size();
   execution.steps = scheduler.steps();
@@ -286,6 +311,7 @@ Engine::Engine(trace::EventRing& ring, schedule::DecisionLog& decisions, std::sp
     : parts_(std::make_unique<Parts>(ring, decisions, images, settings)) {
   parts_->shape.modules = static_cast<std::uint32_t>(images.size());
   parts_->learn_npis();
+  parts_->notes_met.clear();  // the hunt meets them again
 }
 
 Engine::~Engine() = default;
@@ -323,23 +349,32 @@ Execution Engine::repeat(std::span<const std::uint16_t> decisions) {
   return parts_->repeat(kept);
 }
 
+// Repeats the execution with somebody who watches for `expected`. Its hash at the end of the repetition has to be
+// `hash`.
+Report Engine::Parts::narrate(std::span<const std::uint16_t> decided, const contract::Finding& expected,
+                              trace::TraceHash hash) {
+  Narrator watching(recorder, registrar, images, expected);
+  narrator = &watching;
+  const Execution second = repeat(decided);
+  narrator = nullptr;
+  if (second.hash != hash || !watching.has_found()) {
+    return {};
+  }
+  Report report = watching.report();
+  report.world = nmr::text_of(registrar.world());
+  return report;
+}
+
 Report Engine::describe(std::span<const std::uint16_t> decisions) {
   // The decisions may lie in the log that the repetition overwrites.
   const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
   const Execution first = parts_->repeat(kept);
-  if (!first.finding) {
-    return {};
-  }
-  Narrator narrator(parts_->recorder, parts_->registrar, parts_->images, *first.finding);
-  parts_->narrator = &narrator;
-  const Execution second = parts_->repeat(kept);
-  parts_->narrator = nullptr;
-  if (!second.finding || second.hash != first.hash) {
-    return {};
-  }
-  Report report = narrator.report();
-  report.world = nmr::text_of(parts_->registrar.world());
-  return report;
+  return first.finding ? parts_->narrate(kept, *first.finding, first.hash) : Report{};
+}
+
+Report Engine::describe_note(std::span<const std::uint16_t> decisions, const contract::Finding& note) {
+  const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
+  return parts_->narrate(kept, note, parts_->repeat(kept).hash);
 }
 
 std::vector<std::string> Engine::trace(std::span<const std::uint16_t> decisions) {

@@ -28,15 +28,17 @@ struct Settings {
   nmr::World world;
   bool faults = true;
   std::uint64_t step_limit = schedule::kStepLimitDefault;
-  bool rules = true;  // false: nothing is judged; for benchmarks
+  bool rules = true;    // false: nothing is judged; for benchmarks
+  bool strict = false;  // notes are findings
 };
 
 // The result of one execution.
 struct Execution {
   schedule::EndReason end = schedule::EndReason::kAllEnded;
   std::optional<contract::Finding> finding;
-  trace::TraceHash hash = 0;  // at the finding, or at the end
-  std::uint64_t events = 0;   // likewise
+  std::optional<contract::Finding> note;  // the first that this engine has not met before
+  trace::TraceHash hash = 0;              // at the finding, or at the end
+  std::uint64_t events = 0;               // likewise
   std::uint64_t steps = 0;
   std::uint32_t decisions = 0;      // not counting the scenario's
   std::uint32_t registrations = 0;  // successful Register calls of modules under test
@@ -87,6 +89,8 @@ class Engine {
   // Empty kind: the repetition came to another verdict (the module's behaviour depends on more than decisions).
   // REQUIRES: they begin with the numbers of a scenario.
   Report describe(std::span<const std::uint16_t> decisions);
+  // The same for a note that it made.
+  Report describe_note(std::span<const std::uint16_t> decisions, const contract::Finding& note);
   // As above, but each event as a line, for `replay --trace`.
   std::vector<std::string> trace(std::span<const std::uint16_t> decisions);
 

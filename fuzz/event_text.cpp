@@ -276,6 +276,36 @@ std::string_view phrase_of(Outcome outcome) {
       return "was given structures whose deregistration is not complete";
     case Outcome::kBadArgumentValue:
       return "was given a value that its documentation forbids";
+    case Outcome::kWrongVersion:
+      return "was given characteristics whose Version is not 0";
+    case Outcome::kWrongLength:
+      return "was given characteristics whose Length is not their size";
+    case Outcome::kWrongInstanceSize:
+      return "was given a registration instance whose Size is not its size";
+    case Outcome::kWrongInstanceVersion:
+      return "was given a registration instance whose Version is not 0";
+    case Outcome::kMissingNpiId:
+      return "was given a registration instance without NpiId";
+    case Outcome::kWrongModuleId:
+      return "was given a ModuleId whose Length or Type is wrong";
+    case Outcome::kMissingModuleId:
+      return "was given a registration instance without ModuleId";
+    case Outcome::kMissingCallback:
+      return "was given characteristics without attach or detach callback";
+    case Outcome::kForeignCallback:
+      return "was given an attach or detach callback that is no function of the module";
+    case Outcome::kForeignCleanup:
+      return "was given a cleanup callback that is no function of the module";
+    case Outcome::kSameNumber:
+      return "was given module and Number of another registration of the NPI";
+    case Outcome::kCharacteristicsShared:
+      return "was given the structures of another registration";
+    case Outcome::kCharacteristicsChanged:
+      return "finds that what it was given has changed since";
+    case Outcome::kDispatchFreed:
+      return "frees a dispatch table that the other side may call through";
+    case Outcome::kHandleOverwritten:
+      return "stores its handle over that of a live registration";
   }
   return "";
 }

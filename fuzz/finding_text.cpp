@@ -30,6 +30,8 @@ std::string finding_text(const Discovery& discovery) {
   const contract::RuleRow* const rule = contract::find_rule(reproducer.rule);
   if (rule != nullptr) {
     text += fmt::format("  {}: {} ({})\n", rule->id, rule->sentence, rule->source);
+  } else if (const std::string_view point = contract::sentence_of_rule(reproducer.rule); !point.empty()) {
+    text += fmt::format("  {}: {}\n", reproducer.rule, point);
   } else {
     text += fmt::format("  {}\n", contract::sentence_of(reproducer.kind));
   }
@@ -42,6 +44,16 @@ std::string finding_text(const Discovery& discovery) {
                       report.world.empty() ? nmr::text_of(reproducer.scenario.scenario.world) : report.world,
                       hash_text(reproducer.trace_hash));
   return text + fmt::format("  reproducer: {}\n", discovery.file);
+}
+
+std::string notes_text(std::span<const Note> notes) {
+  std::string text = notes.empty() ? "" : "notes (soft rules and silent points of the documentation; no findings):\n";
+  for (const Note& note : notes) {
+    const Report& report = note.report;
+    text += fmt::format("  {}: {}\n    {}{}\n", report.rule, contract::sentence_of_rule(report.rule), report.title,
+                        report.stack.empty() ? "" : fmt::format(" at {}", report.stack.front()));
+  }
+  return text;
 }
 
 }  // namespace nmrfuzz::fuzz

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <map>
 #include <memory>
+#include <tuple>
 
 #include "fuzz/death_report.h"
 #include "fuzz/discoveries.h"
@@ -37,6 +39,7 @@ class Hunt {
       note_fault(discoveries_.add(*first_));
     }
     result_.discoveries = discoveries_.take();
+    result_.notes = take_notes();
     result_.seconds = elapsed();
     return std::move(result_);
   }
@@ -144,6 +147,8 @@ class Hunt {
   void on_message(const WorkerMessage& message) {
     if (const auto* found = std::get_if<Found>(&message)) {
       on_found(*found);
+    } else if (const auto* noted = std::get_if<Noted>(&message)) {
+      on_noted(*noted);
     } else if (const auto* failure = std::get_if<CannotLoad>(&message)) {
       result_.unusable = load_failure_text(modules_, *failure);
     } else if (std::holds_alternative<Ready>(message) && !others_started_) {
@@ -152,6 +157,31 @@ class Hunt {
         start(i, i);
       }
     }
+  }
+
+  // Of each signature the first.
+  void on_noted(const Noted& noted) {
+    const auto [known, added] = notes_.try_emplace(noted.report.signature);
+    if (added || noted.schedule + 1 < known->second.schedules_to_find) {
+      known->second = {noted.report, noted.schedule + 1, noted.hash};
+    }
+  }
+
+  // Those of the schedules that count, whatever the number of workers, and no more than a reader can use.
+  std::vector<Note> take_notes() {
+    constexpr std::size_t kMost = 40;
+    std::vector<Note> notes;
+    for (auto& [signature, note] : notes_) {
+      if (!first_ || note.schedules_to_find <= first_->schedule + 1) {
+        notes.push_back(std::move(note));
+      }
+    }
+    std::sort(notes.begin(), notes.end(), [](const Note& left, const Note& right) {
+      return std::tie(left.schedules_to_find, left.report.signature) <
+             std::tie(right.schedules_to_find, right.report.signature);
+    });
+    notes.resize(std::min(notes.size(), kMost));
+    return notes;
   }
 
   void on_found(const Found& found) {
@@ -234,6 +264,7 @@ class Hunt {
   Progress& progress_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   Discoveries discoveries_;
+  std::map<std::string, Note> notes_;  // by signature
   std::vector<Lane> lanes_;
   bool others_started_ = false;
   std::uint64_t bound_ = std::numeric_limits<std::uint64_t>::max();

@@ -37,6 +37,13 @@ struct Discovery {
   std::uint64_t schedules_to_find = 0;
 };
 
+// One note: what was observed first, by schedule.
+struct Note {
+  Report report;
+  std::uint64_t schedules_to_find = 0;
+  std::uint64_t hash = 0;
+};
+
 struct HuntResult {
   std::uint64_t schedules = 0;
   std::uint64_t decisions = 0;
@@ -44,6 +51,7 @@ struct HuntResult {
   std::uint64_t registrations = 0;     // seen in all schedules and the probe
   std::uint64_t cut_short = 0;         // schedules that needed more threads, timers or objects than there are
   std::vector<Discovery> discoveries;  // by schedule; of each signature the first
+  std::vector<Note> notes;             // likewise; they are no findings
   bool interrupted = false;
   std::string unusable;  // the modules cannot be run: why
   std::string fault;     // nmrfuzz itself failed: how

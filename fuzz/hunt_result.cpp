@@ -55,6 +55,7 @@ RunDocument document_of(const ModuleSet& modules, const HuntPlan& plan, const Hu
   document.decisions = result.decisions;
   document.seconds = result.seconds;
   document.findings = result.discoveries;
+  document.notes = result.notes;
   return document;
 }
 

@@ -29,6 +29,17 @@ Json finding_json(const Discovery& discovery) {
           {"trace_hash", hash_text(reproducer.trace_hash)}};
 }
 
+// As a finding, without a file that replays it.
+Json note_json(const Note& note) {
+  return {{"kind", note.report.kind},
+          {"rule", note.report.rule},
+          {"title", note.report.title},
+          {"signature", note.report.signature},
+          {"schedules_to_find", note.schedules_to_find},
+          {"reproducer", nullptr},
+          {"trace_hash", hash_text(note.hash)}};
+}
+
 Json run_object(const RunDocument& run) {
   Json json = {{"version", kVersion},        {"modules", run.modules}, {"strategy", run.strategy},
                {"seed", run.seed},           {"world", run.world},     {"schedules", run.schedules},
@@ -41,6 +52,9 @@ Json run_object(const RunDocument& run) {
     json["findings"].push_back(finding_json(discovery));
   }
   json["notes"] = Json::array();
+  for (const Note& note : run.notes) {
+    json["notes"].push_back(note_json(note));
+  }
   return json;
 }
 

@@ -30,6 +30,7 @@ struct RunDocument {
   std::uint64_t decisions = 0;
   double seconds = 0;
   std::vector<Discovery> findings;
+  std::vector<Note> notes;
   bool with_hash = false;  // replay's
   std::uint64_t trace_hash = 0;
 };

@@ -6,6 +6,7 @@
 
 #include "fuzz/event_text.h"
 #include "fuzz/waits.h"
+#include "kernel/kernel.h"
 #include "kernel/object.h"
 #include "module/compile.h"
 #include "module/stack.h"
@@ -78,6 +79,18 @@ std::string left_over_title(const Event& event) {
                            : fmt::format("{} {} is queued or running after DriverUnload returned", name, event.object);
 }
 
+bool sets_timer(const Event& event) {
+  switch (static_cast<kernel::Routine>(event.routine)) {
+    case kernel::Routine::KeSetTimer:
+    case kernel::Routine::KeSetTimerEx:
+    case kernel::Routine::KeSetCoalescableTimer:
+    case kernel::Routine::ExSetTimer:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string_view leaving_routine(const Event& event) {
   return event.kind == EventKind::kDriverEntryExit ? "DriverEntry failed" : "DriverUnload returned";
 }
@@ -134,20 +147,53 @@ void Narrator::on_event(const Event& event) {
   if (event.kind == EventKind::kBlock) {
     capture(blocked_stacks_[event.thread]);
   }
-  if (recorder_.size() - 1 == expected_.cause_number) {
+  if (recorder_.size() - 1 == expected_.cause_number || brings_left_over(event)) {
     cause_ = event;
+    cause_number_ = recorder_.size() - 1;
     capture(cause_stack_);
   }
 }
 
+// Whether `event` is behind the object that is going to be left over: it queued or used it, or is that of the call that
+// made its record. The last such event is the cause; of the calls that set a timer, or a timer with the DPC, it is the
+// first, since which of them set it for the last time differs between schedules. What the clock queues was set off
+// earlier.
+bool Narrator::brings_left_over(const Event& event) {
+  const trace::ObjectNumber left = expected_.event.object;
+  if (expected_.event.kind != EventKind::kLeftOver || left == 0 || event.thread == 0 || timer_set_ ||
+      (event.kind != EventKind::kCall && event.kind != EventKind::kWorkQueued)) {
+    return false;
+  }
+  timer_set_ = event.kind == EventKind::kCall && (event.b == left || event.object == left) && sets_timer(event);
+  const bool made =
+      event.kind == EventKind::kCall && !left_over_made_ && kernel::current_kernel().objects().limit() > left;
+  left_over_made_ |= made;
+  return event.object == left || timer_set_ || made;
+}
+
+bool Narrator::is_expected(const contract::Finding& finding) const {
+  return finding.event_number == expected_.event_number && finding.rule == expected_.rule;
+}
+
 void Narrator::on_finding(const contract::Finding& finding) {
+  if (!is_expected(finding)) {
+    return;
+  }
+  has_found_ = true;
   found_ = finding;
   capture(found_stack_);
-  if (finding.cause_number == finding.event_number) {
+  if (finding.cause_number != finding.event_number) {
+    return;
+  }
+  if (finding.event.kind == EventKind::kLeftOver && cause_number_ != 0 && cause_number_ != finding.event_number) {
+    found_.cause_number = cause_number_;
+  } else {
     cause_ = finding.event;
     cause_stack_ = found_stack_;
   }
 }
+
+void Narrator::on_note(const contract::Finding& note) { on_finding(note); }
 
 // What is found when a callback of NMR has returned is found outside of it: the callback's address, 0 for other events.
 std::uintptr_t Narrator::returned_callback(const Event& event) const {
@@ -157,7 +203,7 @@ std::uintptr_t Narrator::returned_callback(const Event& event) const {
       event.routine > last) {
     return 0;
   }
-  for (std::uint64_t number = recorder_.size(); number-- > recorder_.first();) {
+  for (std::uint64_t number = found_.event_number; number-- > recorder_.first();) {
     const Event& entered = recorder_.at(number);
     if (entered.kind != EventKind::kCallbackEnter || entered.thread != event.thread ||
         entered.routine != event.routine) {

@@ -32,6 +32,9 @@ class Narrator final : public trace::Observer {
   void on_event(const trace::Event& event) override;
   // The finding has come again, on the stack that is in force now.
   void on_finding(const contract::Finding& finding);
+  // A note of the execution; the expected one, or another.
+  void on_note(const contract::Finding& note);
+  bool has_found() const { return has_found_; }
   Report report() const;
 
  private:
@@ -44,6 +47,8 @@ class Narrator final : public trace::Observer {
   struct Waiter;
 
   void capture(Stack& stack) const;
+  bool is_expected(const contract::Finding& finding) const;
+  bool brings_left_over(const trace::Event& event);
   std::uintptr_t returned_callback(const trace::Event& event) const;
   std::vector<Waiter> waiters(module::Symbolizer& symbolizer) const;
   void describe_deadlock(module::Symbolizer& symbolizer, Report& report) const;
@@ -54,6 +59,10 @@ class Narrator final : public trace::Observer {
   std::span<module::Image* const> images_;
   contract::Finding expected_;
   contract::Finding found_;
+  bool has_found_ = false;
+  bool left_over_made_ = false;  // the record of what is left over has been seen
+  bool timer_set_ = false;       // its timer too
+  std::uint64_t cause_number_ = 0;
   trace::Event cause_;
   Stack cause_stack_;
   Stack found_stack_;

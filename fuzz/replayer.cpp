@@ -21,6 +21,7 @@ WorkerOrder order_for(const ModuleSet& modules, const Reproducer& reproducer, mo
   order.task = task;
   order.images = modules.images(build);
   order.conditions.step_limit = reproducer.step_limit;
+  order.conditions.strict = reproducer.strict;
   order.strategy = "random";
   order.seed = reproducer.seed;
   order.events = reproducer.events;

@@ -137,10 +137,11 @@ class Parser {
     if (key == "trace-hash") return hash(out.trace_hash);
     if (key == "events") return number(out.events, UINT64_MAX);
     if (key == "step-limit") return number(out.step_limit, kStepLimitMaximum);
+    if (key == "strict") return strict();
     if (key == "found") return found();
     static const std::vector<std::string> kKeys = {
-        "module",     "option", "source-hash", "kind",  "rule",   "title",  "signature", "trace-hash", "events",
-        "step-limit", "found",  "npis",        "world", "faults", "unload", "peer",      "decisions"};
+        "module",     "option", "source-hash", "kind", "rule",  "title",  "signature", "trace-hash", "events",
+        "step-limit", "strict", "found",       "npis", "world", "faults", "unload",    "peer",       "decisions"};
     return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, kKeys)));
   }
 
@@ -176,6 +177,11 @@ class Parser {
     }
     result_.kind = *parsed;
     return true;
+  }
+
+  bool strict() {
+    result_.strict = value_ == "on";
+    return value_ == "on" || value_ == "off" || fail(fmt::format("strict '{}', expected on or off", value_));
   }
 
   bool found() {
@@ -279,6 +285,7 @@ std::string print(const Reproducer& reproducer) {
   line("trace-hash", hash_text(reproducer.trace_hash));
   line("events", std::to_string(reproducer.events));
   line("step-limit", std::to_string(reproducer.step_limit));
+  line("strict", reproducer.strict ? "on" : "");
   line("found", fmt::format("strategy={} seed={} schedule={} build={}", reproducer.strategy, reproducer.seed,
                             reproducer.schedule, module::name_of(reproducer.build)));
   text += print_scenario(reproducer.scenario);

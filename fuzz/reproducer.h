@@ -12,6 +12,7 @@
 //   trace-hash 0123456789abcdef     over the events up to the finding
 //   events 311                      how many these are
 //   step-limit 100000
+//   strict on                       only if notes were findings
 //   found strategy=pct seed=1 schedule=42 build=plain
 //   npis 1                          the scenario: this and the lines up to `decisions` (scenario_text.h)
 //   world windows
@@ -58,6 +59,7 @@ struct Reproducer {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t step_limit = schedule::kStepLimitDefault;
+  bool strict = false;  // notes are findings
   ShapedScenario scenario;
   std::string strategy;
   std::uint64_t seed = 0;

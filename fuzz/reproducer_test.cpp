@@ -68,6 +68,7 @@ TEST(Reproducer, PrintsAsDocumented) {
 TEST(Reproducer, ParsesWhatItPrints) {
   Reproducer pinned = full();
   pinned.step_limit = 7;
+  pinned.strict = true;
   pinned.scenario.scenario.faults = {FaultMode::kPlanned, {3, 17}};
   ASSERT_EQ(nmr::apply(pinned.scenario.scenario.world, "double_wait=tolerate"), std::nullopt);
   pinned.build = module::Variant::kAsan;

@@ -87,6 +87,7 @@ class Worker {
 
   void hunt(Engine& engine);
   void explain(Engine& engine, const Execution& execution, std::string_view strategy);
+  void explain_note(Engine& engine, const Execution& execution);
   bool worth_explaining(const contract::Finding& finding);
   void replay(Engine& engine);
   void trace(Engine& engine);
@@ -155,6 +156,7 @@ int Worker::run() {
   settings.any_world = order_.conditions.any_world;
   settings.world = order_.conditions.world;
   settings.faults = order_.conditions.faults;
+  settings.strict = order_.conditions.strict;
   settings.step_limit = order_.conditions.step_limit;
 
   state_->phase = Phase::kProbing;
@@ -198,6 +200,9 @@ void Worker::hunt(Engine& engine) {
     if (execution.end == schedule::EndReason::kOutOfThreads) {
       state_->cut_short.fetch_add(1, std::memory_order_relaxed);
     }
+    if (execution.note) {
+      explain_note(engine, execution);
+    }
     if (execution.finding) {
       explain(engine, execution, StrategySet::name_of_schedule(order_.strategy, number));
       if (!order_.keep_going) {
@@ -228,6 +233,19 @@ void Worker::explain(Engine& engine, const Execution& execution, std::string_vie
   found.decisions.assign(log.begin(), log.end());
   found.report = engine.describe(found.decisions);
   send(found);
+}
+
+// Leaves the decisions as they are.
+void Worker::explain_note(Engine& engine, const Execution& execution) {
+  state_->phase = Phase::kDescribing;
+  const auto log = state_->decisions.view();
+  Noted noted;
+  noted.schedule = state_->schedule;
+  noted.hash = execution.note->hash;
+  noted.report = engine.describe_note(log, *execution.note);
+  if (!noted.report.kind.empty()) {
+    send(noted);
+  }
 }
 
 void Worker::replay(Engine& engine) {

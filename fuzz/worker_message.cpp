@@ -22,14 +22,11 @@ Json to_json(const CannotLoad& failure) {
   return {{"is", "cannot-load"}, {"image", failure.image}, {"text", failure.text}};
 }
 
-Json to_json(const Found& found) {
-  const Report& report = found.report;
-  return {{"is", "found"},
-          {"schedule", found.schedule},
-          {"strategy", found.strategy},
-          {"hash", found.hash},
-          {"events", found.events},
-          {"decisions", print_decisions(found.decisions, "", std::string::npos)},
+// What both findings and notes say.
+Json report_json(const char* is, std::uint64_t schedule, std::uint64_t hash, const Report& report) {
+  return {{"is", is},
+          {"schedule", schedule},
+          {"hash", hash},
           {"kind", report.kind},
           {"rule", report.rule},
           {"title", report.title},
@@ -39,6 +36,16 @@ Json to_json(const Found& found) {
           {"report_events", report.events},
           {"world", report.world}};
 }
+
+Json to_json(const Found& found) {
+  Json json = report_json("found", found.schedule, found.hash, found.report);
+  json["strategy"] = found.strategy;
+  json["events"] = found.events;
+  json["decisions"] = print_decisions(found.decisions, "", std::string::npos);
+  return json;
+}
+
+Json to_json(const Noted& noted) { return report_json("noted", noted.schedule, noted.hash, noted.report); }
 
 Json to_json(const Replayed& replayed) {
   return {{"is", "replayed"},
@@ -57,6 +64,19 @@ Json to_json(const Places& places) {
   return {{"is", "places"}, {"stack", places.stack}, {"functions", places.functions}};
 }
 
+Report report_from(const Json& json) {
+  Report report;
+  report.kind = json.at("kind");
+  report.rule = json.at("rule");
+  report.title = json.at("title");
+  report.signature = json.at("signature");
+  report.stack = json.at("stack").get<std::vector<std::string>>();
+  report.cause_stack = json.at("cause_stack").get<std::vector<std::string>>();
+  report.events = json.at("report_events").get<std::vector<std::string>>();
+  report.world = json.at("world");
+  return report;
+}
+
 Found found_from(const Json& json) {
   Found found;
   found.schedule = json.at("schedule");
@@ -67,16 +87,11 @@ Found found_from(const Json& json) {
   if (!parse_decisions(json.at("decisions").get_ref<const std::string&>(), found.decisions, error)) {
     throw std::invalid_argument(error);
   }
-  found.report.kind = json.at("kind");
-  found.report.rule = json.at("rule");
-  found.report.title = json.at("title");
-  found.report.signature = json.at("signature");
-  found.report.stack = json.at("stack").get<std::vector<std::string>>();
-  found.report.cause_stack = json.at("cause_stack").get<std::vector<std::string>>();
-  found.report.events = json.at("report_events").get<std::vector<std::string>>();
-  found.report.world = json.at("world");
+  found.report = report_from(json);
   return found;
 }
+
+Noted noted_from(const Json& json) { return {json.at("schedule"), json.at("hash"), report_from(json)}; }
 
 Replayed replayed_from(const Json& json) {
   return {json.at("kind"),           json.at("rule"),        json.at("hash"),          json.at("events"),
@@ -93,6 +108,9 @@ WorkerMessage message_from(const Json& json) {
   }
   if (is == "found") {
     return found_from(json);
+  }
+  if (is == "noted") {
+    return noted_from(json);
   }
   if (is == "replayed") {
     return replayed_from(json);
@@ -113,6 +131,7 @@ WorkerOrder order_from(const Json& json) {
     throw std::invalid_argument(*wrong);
   }
   order.conditions.faults = json.at("faults");
+  order.conditions.strict = json.at("strict");
   order.conditions.step_limit = json.at("step_limit");
   order.strategy = json.at("strategy");
   order.seed = json.at("seed");
@@ -141,6 +160,7 @@ std::string encode(const WorkerOrder& order) {
                {"images", order.images},
                {"world", world_text(order.conditions)},
                {"faults", order.conditions.faults},
+               {"strict", order.conditions.strict},
                {"step_limit", order.conditions.step_limit},
                {"strategy", order.strategy},
                {"seed", order.seed},

@@ -62,6 +62,13 @@ struct Found {
   Report report;
 };
 
+// Something worth a note, of which this worker has not told before.
+struct Noted {
+  std::uint64_t schedule = 0;
+  std::uint64_t hash = 0;
+  Report report;
+};
+
 // One replay.
 struct Replayed {
   std::string kind;  // of the finding; empty without one
@@ -83,7 +90,7 @@ struct Places {
   std::vector<std::string> functions;
 };
 
-using WorkerMessage = std::variant<Ready, CannotLoad, Found, Replayed, TraceLine, Places>;
+using WorkerMessage = std::variant<Ready, CannotLoad, Found, Noted, Replayed, TraceLine, Places>;
 
 std::string encode(const WorkerOrder& order);
 std::optional<WorkerOrder> decode_order(std::string_view text);

@@ -1,4 +1,6 @@
-// callback_status.h - what the six callbacks may return: R36 to R39, R49, R50, R65, R70.
+// callback_status.h - what the six callbacks may return: R36 to R39, R49, R50, R65, R70; notes on how they decline
+// (R31, R48), on what they do where the documentation is silent: wait in a detach callback at PASSIVE_LEVEL (A4), begin
+// or end registrations (A6, A13).
 #pragma once
 
 #include <vector>
@@ -24,6 +26,8 @@ class CallbackStatus final : public RuleFamily {
   void on_client_attach(const trace::Event& event);
   void on_provider_attach(const trace::Event& event);
   void on_detach(const trace::Event& event, std::size_t role);
+  void on_callback_exit(const trace::Event& event);
+  void note_oddities(const trace::Event& exit);
 
   std::vector<Binding> bindings_;
 };

@@ -171,5 +171,67 @@ TEST(CallbackStatusTest, ForgetsThePreviousExecution) {
   EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kBadStatus, "R37"}));
 }
 
+TEST(CallbackStatusTest, DecliningWithAnotherErrorIsNoted) {
+  constexpr kernel::Status kOther = kernel::kStatusInvalidParameter;
+  Stream stream;
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusInsufficientResources);
+  stream.callback_returns(nmr::Callback::kProviderAttachClient, 1, kernel::kStatusInsufficientResources);
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusNoInterface);
+  stream.callback_returns(nmr::Callback::kProviderAttachClient, 1, kernel::kStatusNoInterface);
+  EXPECT_EQ(stream.note(), "none");
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kOther);
+  EXPECT_EQ(stream.note(), "R31");
+  stream.reset();
+  stream.callback_returns(nmr::Callback::kProviderAttachClient, 1, kOther);
+  EXPECT_EQ(stream.note(), "R48");
+  stream.reset();
+  stream.attach_call_returns(1, kOther);  // the provider's status, which the client passes on
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kOther);
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 2, kOther, 0, 0);  // a peer
+  EXPECT_EQ(stream.note(), "none");
+  EXPECT_EQ(stream.verdict(), kRight);
+}
+
+TEST(CallbackStatusTest, AWaitInADetachCallbackIsNoted) {
+  const auto detach = [](Stream& s, kernel::Routine routine, bool blocks) {
+    s.enter_callback(nmr::Callback::kClientDetachProvider, 1);
+    s.write({.kind = Stream::Kind::kCall, .routine = Stream::of(routine), .module = 1, .object = 3});
+    if (blocks) {
+      s.write({.kind = Stream::Kind::kBlock, .object = 3});
+    }
+    s.callback_returns(nmr::Callback::kClientDetachProvider, 1, kernel::kStatusSuccess);
+  };
+  Stream stream;
+  detach(stream, kernel::Routine::KeWaitForSingleObject, true);
+  EXPECT_EQ(stream.note(), "A4");
+  stream.reset();
+  detach(stream, kernel::Routine::KeWaitForSingleObject, false);
+  detach(stream, kernel::Routine::KeAcquireSpinLock, true);
+  EXPECT_EQ(stream.note(), "none");
+  EXPECT_EQ(stream.verdict(), kRight);
+}
+
+TEST(CallbackStatusTest, RegistrationsInsideCallbacksAreNoted) {
+  const auto attach = [](Stream& s, trace::ObjectNumber deregistered) {
+    s.offer(1, 5, 6);
+    s.enter_callback(nmr::Callback::kClientAttachProvider, 1);
+    s.use_handle(Stream::Kind::kDeregisterEnter, deregistered, nmr::HandleState::kValid);
+    s.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusNoInterface);
+  };
+  Stream stream;
+  attach(stream, 5);
+  EXPECT_EQ(stream.note(), "A6");
+  stream.reset();
+  attach(stream, 7);
+  EXPECT_EQ(stream.note(), "A13");
+  stream.reset();
+  stream.use_handle(Stream::Kind::kDeregisterEnter, 7, nmr::HandleState::kValid);
+  stream.enter_callback(nmr::Callback::kClientAttachProvider, 1);
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusNoInterface);
+  stream.use_handle(Stream::Kind::kDeregisterEnter, 7, nmr::HandleState::kValid);
+  EXPECT_EQ(stream.note(), "none");
+  EXPECT_EQ(stream.verdict(), kRight);
+}
+
 }  // namespace
 }  // namespace nmrfuzz::contract

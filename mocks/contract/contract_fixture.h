@@ -53,6 +53,7 @@ class Stream : private FindingSink {
     recorder_.reset();
     rules_.reset();
     findings_.clear();
+    notes_.clear();
     write({});  // event number 0: the rules take 0 for "never"
   }
   std::uint64_t write(const Event& event) {
@@ -60,7 +61,11 @@ class Stream : private FindingSink {
     return recorder_.size() - 1;
   }
 
+  trace::TraceHash hash() const { return recorder_.hash(); }
   const std::vector<Finding>& findings() const { return findings_; }
+  const std::vector<Finding>& notes() const { return notes_; }
+  // The rule of the only note; "none" or "several".
+  std::string_view note() const { return notes_.empty() ? "none" : notes_.size() > 1 ? "several" : notes_[0].rule; }
   Verdict verdict() const {
     return findings_.empty() ? kRight : Verdict{findings_.front().kind, findings_.front().rule};
   }
@@ -114,6 +119,18 @@ class Stream : private FindingSink {
 
   void attach_call_returns(trace::ObjectNumber binding, kernel::Status status) {
     write({.kind = Kind::kAttachCallExit, .module = kModule, .object = binding, .status = bits(status)});
+  }
+  std::uint64_t enter_callback(nmr::Callback callback, trace::ObjectNumber binding, trace::ThreadNumber thread = 0,
+                               std::uint8_t irql = 0, trace::ModuleNumber module = kModule) {
+    return write({.kind = Kind::kCallbackEnter,
+                  .irql = irql,
+                  .thread = thread,
+                  .module = module,
+                  .object = binding,
+                  .a = static_cast<std::uint64_t>(callback)});
+  }
+  void offer(trace::ObjectNumber binding, trace::ObjectNumber client, trace::ObjectNumber provider) {
+    write({.kind = Kind::kOffer, .object = binding, .a = client, .b = provider});
   }
   void callback_returns(nmr::Callback callback, trace::ObjectNumber binding, kernel::Status status,
                         std::uint64_t outputs = 0, trace::ModuleNumber module = kModule) {
@@ -180,11 +197,13 @@ class Stream : private FindingSink {
            .b = static_cast<std::uint64_t>(to)});
   }
   void report(Finding finding) override { findings_.push_back(finding); }
+  void note(Finding made) override { notes_.push_back(made); }
 
   std::unique_ptr<trace::EventRing> ring_ = std::make_unique<trace::EventRing>();
   trace::Recorder recorder_{*ring_};
   Rules rules_{recorder_, *this};
   std::vector<Finding> findings_;
+  std::vector<Finding> notes_;
 };
 
 // One stream and what is found in it.

@@ -65,6 +65,8 @@ class FindingSink {
  public:
   virtual ~FindingSink() = default;
   virtual void report(Finding finding) = 0;
+  // A breach of a soft rule, or a lawful oddity: never ends an execution, unless the user wants notes to be findings.
+  virtual void note(Finding) {}
 };
 
 }  // namespace nmrfuzz::contract

@@ -1,7 +1,6 @@
-// handles.h - the handles that a module gives to NMR: R27, R32, R33, R46, R69, R70, R72, R73, R98, R99, R101, R102.
+// handles.h - the handles that a module gives to NMR: R21, R22, R27, R32, R33, R46, R69, R70, R72, R73, R92, R98, R99,
+// R101, R102; notes where a world lets a wait pass (A1, A16) or remembers an early completion (A8).
 #pragma once
-
-#include <vector>
 
 #include "contract/rule.h"
 
@@ -10,7 +9,7 @@ namespace nmrfuzz::contract {
 class Handles final : public RuleFamily {
  public:
   Handles(trace::Recorder& recorder, FindingSink& sink);
-  void reset() override { deregistered_at_.clear(); }
+  void reset() override {}
   void on_event(const trace::Event& event) override;
 
  private:
@@ -18,10 +17,9 @@ class Handles final : public RuleFamily {
   void on_wait(const trace::Event& event);
   void on_attach_call(const trace::Event& event);
   void on_complete(const trace::Event& event);
-  // The event of the call that a second one repeats.
-  std::uint64_t first_deregister_of(trace::ObjectNumber registration) const;
-
-  std::vector<std::uint64_t> deregistered_at_;  // by registration: the event of its Deregister
+  void on_valid(const trace::Event& event);
+  // The rule behind a handle that is none.
+  std::string_view rule_of_no_handle(const trace::Event& event, std::string_view otherwise);
 };
 
 }  // namespace nmrfuzz::contract

@@ -105,5 +105,122 @@ TEST(HandlesTest, TheCauseOfASecondDeregisterIsTheFirst) {
   EXPECT_EQ(stream.findings()[0].cause_number, only) << "the previous execution is forgotten";
 }
 
+using kernel::Routine;
+
+void fail_register(Stream& s) {
+  s.write({.kind = Kind::kRegisterExit,
+           .routine = Stream::of(Routine::NmrRegisterClient),
+           .module = 1,
+           .object = 1,
+           .status = static_cast<std::uint32_t>(kernel::kStatusInsufficientResources)});
+}
+void deregister_nothing(Stream& s, Routine routine = Routine::NmrDeregisterClient, std::uint64_t poison = 0) {
+  s.write({.kind = Kind::kDeregisterEnter,
+           .routine = Stream::of(routine),
+           .module = 1,
+           .a = static_cast<std::uint64_t>(poison != 0 ? HandleState::kUnknown : HandleState::kNull),
+           .b = poison});
+}
+
+TEST(HandlesTest, HandlesOfFailedRegistrations) {
+  constexpr StreamCase kCases[] = {
+      {"a module that goes on without its registration",
+       {FindingKind::kBadHandle, "R21"},
+       [](Stream& s) {
+         fail_register(s);
+         s.entry_returns(kernel::kStatusSuccess);
+         deregister_nothing(s);
+       }},
+      {"a DriverEntry that undoes too much",
+       {FindingKind::kBadHandle, "R27"},
+       [](Stream& s) {
+         fail_register(s);
+         deregister_nothing(s);
+       }},
+      {"another role's registration failed",
+       {FindingKind::kBadHandle, "R27"},
+       [](Stream& s) {
+         fail_register(s);
+         s.entry_returns(kernel::kStatusSuccess);
+         deregister_nothing(s, Routine::NmrDeregisterProvider);
+       }},
+      {"no registration failed",
+       {FindingKind::kBadHandle, "R27"},
+       [](Stream& s) {
+         s.entry_returns(kernel::kStatusSuccess);
+         deregister_nothing(s);
+       }},
+      {"what a failed Register left in the variable",
+       {FindingKind::kBadHandle, "R22"},
+       [](Stream& s) {
+         fail_register(s);
+         deregister_nothing(s, Routine::NmrDeregisterClient, 1);
+       }},
+  };
+  expect_verdicts(kCases);
+}
+
+void deregister_returns(Stream& s, kernel::Status status) {
+  s.write({.kind = Kind::kDeregisterExit, .module = 1, .object = 1, .status = static_cast<std::uint32_t>(status)});
+}
+
+TEST(HandlesTest, WaitsThatAreNoFindings) {
+  const auto stale_wait = [](Stream& s, std::uint64_t tolerated) {
+    s.write({.kind = Kind::kWaitEnter,
+             .module = 1,
+             .object = 1,
+             .a = static_cast<std::uint64_t>(HandleState::kStale),
+             .b = tolerated});
+  };
+  Stream stream;
+  deregister_returns(stream, kernel::kStatusSuccess);
+  stale_wait(stream, 1);
+  EXPECT_EQ(stream.verdict(), kRight);
+  EXPECT_EQ(stream.note(), "A1");
+  stream.reset();
+  deregister_returns(stream, kernel::kStatusPending);
+  stale_wait(stream, 1);
+  EXPECT_EQ(stream.verdict(), kRight);
+  EXPECT_EQ(stream.note(), "A16");
+  stream.reset();
+  deregister_returns(stream, kernel::kStatusPending);
+  stale_wait(stream, 0);
+  EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kBadHandle, "R102"}));
+  EXPECT_EQ(stream.note(), "none");
+}
+
+TEST(HandlesTest, AWaitAfterADeregisterThatFailed) {
+  Stream stream;
+  deregister_returns(stream, kernel::kStatusInsufficientResources);
+  stream.use_handle(Kind::kWaitEnter, 1, HandleState::kWrongState);
+  EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kBadCall, "R92"}));
+}
+
+TEST(HandlesTest, AttachingTwiceIsNotAttachingOutside) {
+  Stream stream;
+  stream.enter_callback(nmr::Callback::kClientAttachProvider, 1);
+  stream.use_handle(Kind::kAttachCallEnter, 1, HandleState::kValid);
+  stream.attach_call_returns(1, kernel::kStatusSuccess);
+  stream.use_handle(Kind::kAttachCallEnter, 1, HandleState::kWrongState);
+  EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kBadCall, "R46"}));
+  stream.reset();
+  stream.enter_callback(nmr::Callback::kClientAttachProvider, 1);
+  stream.use_handle(Kind::kAttachCallEnter, 1, HandleState::kValid);
+  stream.attach_call_returns(1, kernel::kStatusSuccess);
+  stream.callback_returns(nmr::Callback::kClientAttachProvider, 1, kernel::kStatusSuccess);
+  stream.use_handle(Kind::kAttachCallEnter, 1, HandleState::kWrongState);
+  EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kBadCall, "R32"}));
+}
+
+TEST(HandlesTest, AnEarlyCompletionIsNoted) {
+  Stream stream;
+  stream.complete(nmr::Role::kClient, 1, HandleState::kValid, DetachProgress::kPending);
+  stream.complete(nmr::Role::kClient, 1, HandleState::kValid, DetachProgress::kCalling);
+  EXPECT_EQ(stream.note(), "none");
+  stream.complete(nmr::Role::kClient, 1, HandleState::kValid, DetachProgress::kIdle);
+  EXPECT_EQ(stream.verdict(), kRight);
+  EXPECT_EQ(stream.note(), "A8");
+}
+
 }  // namespace
 }  // namespace nmrfuzz::contract

@@ -1,5 +1,9 @@
 #include "contract/protocol.h"
 
+#include <optional>
+
+#include "contract/characteristics.h"
+#include "contract/history.h"
 #include "kernel/routine.h"
 
 namespace nmrfuzz::contract {
@@ -11,14 +15,60 @@ using trace::Outcome;
 
 namespace {
 
-// The rule that a breach of `outcome` by `routine` breaks; empty where the contract of NMR has none.
-std::string_view rule_of(Outcome outcome, Routine routine) {
+// The rule behind a routine that was called at too high a level, where the callbacks' own contract forbids it: only if
+// the callback was entered at that level.
+std::string_view rule_of_level(Routine routine, const Event& breach, const History& history) {
+  const std::optional<Frame> frame = history.innermost_callback(breach.thread);
+  if (!frame || frame->event.irql < kernel::kDispatchLevel) {
+    return "";
+  }
+  const bool waits =
+      breach.outcome == Outcome::kWaitAtRaisedIrql || routine == Routine::ExWaitForRundownProtectionRelease ||
+      routine == Routine::ExWaitForRundownProtectionReleaseCacheAware || routine == Routine::KeDelayExecutionThread ||
+      routine == Routine::KeWaitForSingleObject || routine == Routine::KeWaitForMultipleObjects;
+  return frame->is_detach() ? (waits ? "R79" : "R78") : frame->is_cleanup() ? "R86" : "";
+}
+
+// The rule behind a thread that takes its own lock again: what it had called with the lock held.
+std::string_view rule_of_recursion(const Event& breach, const History& history) {
+  const std::uint64_t taken = history.last([&](const Event& event) {
+    return event.kind == EventKind::kCall && event.thread == breach.thread && event.object == breach.object;
+  });
+  for (auto frame = history.innermost(breach.thread); frame && frame->number > taken && taken != 0;
+       frame = history.innermost(breach.thread, frame->number)) {
+    if (frame->event.kind == EventKind::kDeregisterEnter || frame->event.kind == EventKind::kWaitEnter) {
+      return "R105";
+    }
+    if (!frame->is_cleanup()) {
+      continue;
+    }
+    const std::uint64_t completed = history.last([&](const Event& event) {
+      return event.kind == EventKind::kComplete && event.thread == breach.thread && event.object == frame->event.object;
+    });
+    if (completed > taken && completed < frame->number) {
+      return "R83";
+    }
+  }
+  return "";
+}
+
+// The rule that a breach breaks; empty where the contract of NMR has none.
+std::string_view rule_of(const Event& breach, const History& history) {
+  const auto routine = static_cast<Routine>(breach.routine);
   const bool registers = routine == Routine::NmrRegisterProvider || routine == Routine::NmrRegisterClient;
   const bool waits = routine == Routine::NmrWaitForProviderDeregisterComplete ||
                      routine == Routine::NmrWaitForClientDeregisterComplete;
-  switch (outcome) {
+  switch (breach.outcome) {
     case Outcome::kIrqlTooHigh:
-      return registers ? "R19" : routine == Routine::NmrClientAttachProvider ? "R34" : waits ? "R100" : "";
+      return registers                                     ? "R19"
+             : routine == Routine::NmrClientAttachProvider ? "R34"
+             : waits                                       ? "R100"
+                                                           : rule_of_level(routine, breach, history);
+    case Outcome::kWaitAtRaisedIrql:
+    case Outcome::kPagedAtRaisedIrql:
+      return rule_of_level(routine, breach, history);
+    case Outcome::kLockRecursive:
+      return rule_of_recursion(breach, history);
     case Outcome::kNullArgument:
     case Outcome::kUnreadableArgument:
       return registers ? "R20" : routine == Routine::NmrClientAttachProvider ? "R35" : "";
@@ -26,10 +76,6 @@ std::string_view rule_of(Outcome outcome, Routine routine) {
     case Outcome::kLockHeldAtReturn:
     case Outcome::kRegionUnbalanced:
       return "R82";
-    case Outcome::kCharacteristicsFreed:
-      return "R11";
-    case Outcome::kCharacteristicsReused:
-      return "R29";
     default:
       return "";
   }
@@ -96,7 +142,11 @@ FindingKind kind_of(Outcome outcome) {
     case Outcome::kUninitializedValue:
       return FindingKind::kUninitializedUse;
     case Outcome::kCharacteristicsFreed:
+    case Outcome::kCharacteristicsChanged:
+    case Outcome::kDispatchFreed:
       return FindingKind::kCharacteristicsChanged;
+    case Outcome::kHandleOverwritten:
+      return FindingKind::kUnloadRegistered;
     case Outcome::kStaleHandle:
       return FindingKind::kBadHandle;
     case Outcome::kWrongTag:
@@ -105,6 +155,18 @@ FindingKind kind_of(Outcome outcome) {
     case Outcome::kDeletedTwice:
     case Outcome::kBadArgumentValue:
     case Outcome::kCharacteristicsReused:
+    case Outcome::kWrongVersion:
+    case Outcome::kWrongLength:
+    case Outcome::kWrongInstanceSize:
+    case Outcome::kWrongInstanceVersion:
+    case Outcome::kMissingNpiId:
+    case Outcome::kWrongModuleId:
+    case Outcome::kMissingModuleId:
+    case Outcome::kMissingCallback:
+    case Outcome::kForeignCallback:
+    case Outcome::kForeignCleanup:
+    case Outcome::kSameNumber:
+    case Outcome::kCharacteristicsShared:
       return FindingKind::kBadCall;
     case Outcome::kOk:
     case Outcome::kInjected:
@@ -114,29 +176,39 @@ FindingKind kind_of(Outcome outcome) {
   return FindingKind::kHarnessFault;
 }
 
+// Who changed registered data is not known; who registered them is: the number of that event.
+std::uint64_t Protocol::cause_of_change(const Event& breach, const History& history) const {
+  const std::uint64_t registered =
+      breach.outcome != Outcome::kCharacteristicsChanged ? 0 : history.last([&](const Event& event) {
+        return event.kind == EventKind::kRegisterEnter && event.object == breach.object;
+      });
+  return registered != 0 ? registered : current_number();
+}
+
 Protocol::Protocol(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {
-  recorder.subscribe(*this, {EventKind::kBreach, EventKind::kBadAccess, EventKind::kBugCheck, EventKind::kFree});
+  recorder.subscribe(*this, {EventKind::kBreach, EventKind::kBadAccess, EventKind::kBugCheck});
 }
 
 void Protocol::on_event(const Event& event) {
-  switch (event.kind) {
-    case EventKind::kFree:
-      if (freed_at_.size() <= event.object) {
-        freed_at_.resize(event.object + 1, 0);
-      }
-      freed_at_[event.object] = current_number();
-      return;
-    case EventKind::kBugCheck:
-      report(FindingKind::kBugCheck, "", event);
-      return;
-    default:
-      break;
+  if (event.kind == EventKind::kBugCheck) {
+    report(FindingKind::kBugCheck, "", event);
+    return;
+  }
+  const History history(recorder());
+  const FindingKind kind = kind_of(event.outcome);
+  if (const std::optional<Judgement> judgement = judge_registered_data(event, history)) {
+    if (judgement->weight == Weight::kFinding) {
+      report(kind, judgement->rule, event, cause_of_change(event, history));
+    } else if (judgement->weight == Weight::kNote) {
+      note(kind, judgement->rule, event);
+    }
+    return;
   }
   const trace::ObjectNumber block = freed_block_of(event);
-  const bool freed = block != 0 && block < freed_at_.size() && freed_at_[block] != 0;
-  const std::uint64_t cause = freed ? freed_at_[block] : current_number();
-  const FindingKind kind = kind_of(event.outcome);
-  report(kind, rule_of(event.outcome, static_cast<Routine>(event.routine)), event, cause);
+  const std::uint64_t freed = block == 0 ? 0 : history.last([block](const Event& earlier) {
+    return earlier.kind == EventKind::kFree && earlier.object == block;
+  });
+  report(kind, rule_of(event, history), event, freed != 0 ? freed : current_number());
 }
 
 }  // namespace nmrfuzz::contract

@@ -1,10 +1,10 @@
 // protocol.h - what a broken routine protocol means: kBreach, kBadAccess and kBugCheck events as findings.
 //
 // The kernel and the registrar state the fact (an Outcome); one table here gives each its kind and rule.
+// Data that were handed to Register are judged in characteristics.h.
 #pragma once
 
-#include <vector>
-
+#include "contract/history.h"
 #include "contract/rule.h"
 
 namespace nmrfuzz::contract {
@@ -12,11 +12,11 @@ namespace nmrfuzz::contract {
 class Protocol final : public RuleFamily {
  public:
   Protocol(trace::Recorder& recorder, FindingSink& sink);
-  void reset() override { freed_at_.clear(); }
+  void reset() override {}
   void on_event(const trace::Event& event) override;
 
  private:
-  std::vector<std::uint64_t> freed_at_;  // by pool block: the number of the kFree event
+  std::uint64_t cause_of_change(const trace::Event& breach, const History& history) const;
 };
 
 // The kind that an outcome is reported as.

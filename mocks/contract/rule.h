@@ -27,6 +27,18 @@ class RuleFamily : public trace::Observer {
   }
   // As above, caused by the event with number `cause`.
   void report(FindingKind kind, std::string_view rule, const trace::Event& event, std::uint64_t cause) {
+    sink_.report(made(kind, rule, event, cause));
+  }
+  // What `event` shows is no more than worth a note. `rule`: a soft rule, or a silent point ("A16").
+  void note(FindingKind kind, std::string_view rule, const trace::Event& event) {
+    sink_.note(made(kind, rule, event, current_number()));
+  }
+  // The number of the event that is being observed.
+  std::uint64_t current_number() const { return recorder_.size() - 1; }
+  trace::Recorder& recorder() { return recorder_; }
+
+ private:
+  Finding made(FindingKind kind, std::string_view rule, const trace::Event& event, std::uint64_t cause) const {
     Finding finding;
     finding.kind = kind;
     finding.rule = rule;
@@ -34,13 +46,9 @@ class RuleFamily : public trace::Observer {
     finding.event_number = recorder_.size() - 1;
     finding.cause_number = cause;
     finding.hash = recorder_.hash();
-    sink_.report(finding);
+    return finding;
   }
-  // The number of the event that is being observed.
-  std::uint64_t current_number() const { return recorder_.size() - 1; }
-  trace::Recorder& recorder() { return recorder_; }
 
- private:
   trace::Recorder& recorder_;
   FindingSink& sink_;
 };

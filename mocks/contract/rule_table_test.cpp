@@ -3,62 +3,44 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <string>
 
 namespace nmrfuzz::contract {
 namespace {
 
-// Every rule id that a family gives to a finding. Their tests show that it does.
+// Every rule id that a family gives to a finding or note. Their tests show that it does.
 constexpr std::string_view kReported[] = {
-    "R11", "R19", "R20", "R24", "R25", "R26", "R27", "R29", "R32", "R33",  "R34",  "R35",  "R36",  "R37", "R38", "R39",
-    "R43", "R49", "R50", "R55", "R58", "R63", "R65", "R66", "R68", "R69",  "R70",  "R71",  "R72",  "R73", "R82", "R87",
-    "R89", "R90", "R91", "R92", "R93", "R94", "R97", "R98", "R99", "R100", "R101", "R102", "R108", "R109"};
-
-// Rules of the table that are checked without being named: the finding has their kind and another rule, or none.
-struct Unnamed {
-  std::string_view id;
-  std::string_view shows_as;
-};
-constexpr Unnamed kUnnamed[] = {
-    {"R5", "NULL or unreadable arguments of Register, R20"},
-    {"R9", "NULL arguments of Register, R20"},
-    {"R17", "whatever the attach callback finds not initialised"},
-    {"R46", "NmrClientAttachProvider when the binding is not offered, R32"},
-    {"R59", "a call that is running or begins when its side is done, R58, R66 or R71"},
-    {"R61", "a call that begins when its side is done, R58"},
-    {"R67", "a call that is running when the callback returns, R66"},
-    {"R78", "irql, by the routine that was called too high"},
-    {"R85", "a block that is left, R109, or freed twice"},
-    {"R86", "irql, by the routine that was called too high"},
-    {"R95", "the registration that was not waited for, R90 or R91"},
-    {"R104", "a deadlock"},
-    {"R105", "a deadlock"},
-};
+    "R1",  "R2",  "R3",  "R4",   "R5",   "R6",   "R7",   "R9",   "R10",  "R11",  "R12", "R13", "R16",
+    "R19", "R20", "R21", "R22",  "R24",  "R25",  "R26",  "R27",  "R28",  "R29",  "R30", "R31", "R32",
+    "R33", "R34", "R35", "R36",  "R37",  "R38",  "R39",  "R41",  "R43",  "R46",  "R48", "R49", "R50",
+    "R53", "R55", "R57", "R58",  "R63",  "R65",  "R66",  "R68",  "R69",  "R70",  "R71", "R72", "R73",
+    "R78", "R79", "R82", "R83",  "R86",  "R87",  "R89",  "R90",  "R91",  "R92",  "R93", "R94", "R95",
+    "R97", "R98", "R99", "R100", "R101", "R102", "R103", "R104", "R105", "R108", "R109"};
 
 bool is_reported(std::string_view id) {
   return std::find(std::begin(kReported), std::end(kReported), id) != std::end(kReported);
 }
 
-bool is_unnamed(std::string_view id) {
-  return std::any_of(std::begin(kUnnamed), std::end(kUnnamed), [&](const Unnamed& each) { return each.id == id; });
+TEST(RuleTableTest, HoldsEveryRuleOnce) {
+  constexpr int kModuleRules = 111;
+  constexpr int kWinsockRules = 13;
+  std::size_t index = 0;
+  for (const auto& [letter, count] : {std::pair{'R', kModuleRules}, std::pair{'W', kWinsockRules}}) {
+    for (int number = 1; number <= count; ++number, ++index) {
+      ASSERT_LT(index, rules().size());
+      EXPECT_EQ(rules()[index].id, letter + std::to_string(number));
+    }
+  }
+  EXPECT_EQ(index, rules().size());
 }
 
-int number_of(std::string_view id) {
-  int number = 0;
-  std::from_chars(id.data() + 1, id.data() + id.size(), number);
-  return number;
-}
-
-TEST(RuleTableTest, RowsAreCompleteAndInOrder) {
-  int before = 0;
+TEST(RuleTableTest, RowsAreComplete) {
+  std::set<std::string_view> sentences;
   for (const RuleRow& row : rules()) {
     SCOPED_TRACE(std::string(row.id));
-    ASSERT_TRUE(row.id.starts_with('R'));
-    EXPECT_GT(number_of(row.id), before);
-    before = number_of(row.id);
     EXPECT_TRUE(row.sentence.ends_with('.'));
+    EXPECT_TRUE(sentences.insert(row.sentence).second);
     EXPECT_FALSE(row.source.empty());
     EXPECT_NE(row.kind, FindingKind::kHarnessFault);
   }
@@ -67,6 +49,7 @@ TEST(RuleTableTest, RowsAreCompleteAndInOrder) {
 TEST(RuleTableTest, EachRuleIsFoundByItsId) {
   for (const RuleRow& row : rules()) {
     EXPECT_EQ(find_rule(row.id), &row);
+    EXPECT_EQ(sentence_of_rule(row.id), row.sentence);
   }
   EXPECT_EQ(find_rule(""), nullptr);
   EXPECT_EQ(find_rule("R0"), nullptr);
@@ -75,16 +58,22 @@ TEST(RuleTableTest, EachRuleIsFoundByItsId) {
 
 TEST(RuleTableTest, EachReportedRuleIsInTheTable) {
   for (const std::string_view id : kReported) {
-    const RuleRow* const row = find_rule(id);
-    ASSERT_NE(row, nullptr) << id;
-    EXPECT_TRUE(row->unobservable.empty()) << id;
+    EXPECT_NE(find_rule(id), nullptr) << id;
   }
 }
 
-TEST(RuleTableTest, EachRuleOfTheTableIsReportedOrSaysWhyNot) {
+TEST(RuleTableTest, EachSilentPointThatIsNotedHasASentence) {
+  for (const std::string_view id : {"A1", "A4", "A6", "A8", "A13", "A16"}) {
+    EXPECT_TRUE(sentence_of_rule(id).ends_with('.')) << id;
+  }
+  EXPECT_EQ(sentence_of_rule("A99"), "");
+}
+
+// What no family names has to say as what it shows, or is proved by a planted defect that shows as another rule.
+TEST(RuleTableTest, WinsockRulesAreNotPlayed) {
   for (const RuleRow& row : rules()) {
-    const int ways = (is_reported(row.id) ? 1 : 0) + (is_unnamed(row.id) ? 1 : 0) + (row.unobservable.empty() ? 0 : 1);
-    EXPECT_EQ(ways, 1) << row.id;
+    EXPECT_TRUE(!row.id.starts_with('W') || !row.unobservable.empty()) << row.id;
+    EXPECT_FALSE(row.id.starts_with('W') && is_reported(row.id)) << row.id;
   }
 }
 

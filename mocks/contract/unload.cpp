@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "contract/history.h"
 #include "kernel/routine.h"
 #include "kernel/status.h"
 
@@ -16,13 +17,12 @@ Unload::Unload(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(record
   recorder.subscribe(*this, {EventKind::kRegisterEnter, EventKind::kRegistrationState, EventKind::kDeregisterEnter,
                              EventKind::kWaitEnter, EventKind::kAllocate, EventKind::kFree, EventKind::kUnloadEnter,
                              EventKind::kUnloadExit, EventKind::kDriverEntryEnter, EventKind::kDriverEntryExit,
-                             EventKind::kImageGone, EventKind::kLeftOver, EventKind::kCall, EventKind::kWorkQueued});
+                             EventKind::kImageGone, EventKind::kLeftOver});
 }
 
 void Unload::reset() {
   registrations_.clear();
   blocks_.clear();
-  touched_at_.clear();
   unloading_.reset();
   entry_failed_.reset();
 }
@@ -35,6 +35,9 @@ Unload::Registration& Unload::registration(trace::ObjectNumber number) {
 }
 
 void Unload::on_event(const Event& event) {
+  if (event.module == 0) {
+    return;  // the environment's own
+  }
   switch (event.kind) {
     case EventKind::kRegisterEnter: {
       Registration& added = registration(event.object);
@@ -43,6 +46,7 @@ void Unload::on_event(const Event& event) {
                        ? Role::kClient
                        : Role::kProvider;
       added.registered_at = current_number();
+      added.after_unload = unloading_[event.module];
       break;
     }
     case EventKind::kRegistrationState:
@@ -54,7 +58,7 @@ void Unload::on_event(const Event& event) {
       registration(event.object).deregistered_by = event.thread;
       break;
     case EventKind::kWaitEnter:
-      registration(event.object).waited = true;
+      on_wait(event);
       break;
     case EventKind::kAllocate:
       if (event.object != 0) {
@@ -65,12 +69,6 @@ void Unload::on_event(const Event& event) {
     case EventKind::kFree:
       if (event.object < blocks_.size()) {
         blocks_[event.object].live = false;
-      }
-      break;
-    case EventKind::kCall:
-    case EventKind::kWorkQueued:
-      if (event.thread != 0) {  // what the clock queues was set off by an earlier call
-        remember_object(event.object);
       }
       break;
     case EventKind::kDriverEntryEnter:  // perhaps not the module's first life in this execution
@@ -100,6 +98,16 @@ void Unload::on_event(const Event& event) {
   }
 }
 
+// Of two waits for one registration at once both end, which the documentation does not promise (A16).
+void Unload::on_wait(const Event& event) {
+  Registration& waited = registration(event.object);
+  if (waited.waited && waited.state < RegistrationState::kClosed && event.object != 0 && event.module != 0 &&
+      static_cast<nmr::HandleState>(event.a) == nmr::HandleState::kValid) {
+    note(FindingKind::kBadHandle, "A16", event);
+  }
+  waited.waited = true;
+}
+
 // The module has returned for the last time: nothing may be registered, nothing half deregistered.
 void Unload::on_left(const Event& event, bool entry_failed) {
   for (const Registration& left : registrations_) {
@@ -116,25 +124,41 @@ void Unload::on_left(const Event& event, bool entry_failed) {
   }
 }
 
-// R97: begun elsewhere, as by a deactivation; R91: begun by Unload itself, which did not wait; R90: another thread
-// waits.
-std::string_view Unload::rule_for_pending(const Registration& left, const Event& event, bool entry_failed) {
+// R97: begun elsewhere, as by a deactivation; R90: another thread waits; R95: others were waited for; R91: none was.
+std::string_view Unload::rule_for_pending(const Registration& left, const Event& event, bool entry_failed) const {
   if (entry_failed) {
     return "R25";
   }
   if (left.before_unload || left.deregistered_by != event.thread) {
     return "R97";
   }
-  return left.waited ? "R90" : "R91";
+  if (left.waited) {
+    return "R90";
+  }
+  const bool others = std::any_of(registrations_.begin(), registrations_.end(), [&](const Registration& other) {
+    return other.module == left.module && other.waited && other.state == RegistrationState::kClosed;
+  });
+  return others ? "R95" : "R91";
 }
 
-// R92: the call was made and failed; R94: the other role was deregistered; R93: another registration was; R89: none.
-std::string_view Unload::rule_for_registered(const Registration& left, bool entry_failed) const {
+// R92: the call was made and failed; R30: Unload had begun already; R28: its handle was overwritten; R93: another
+// registration of the role was deregistered; R94: one of the other role was; R89: none.
+std::string_view Unload::rule_for_registered(const Registration& left, bool entry_failed) {
   if (entry_failed) {
     return "R24";
   }
   if (left.deregistered_at != 0) {
     return "R92";
+  }
+  if (left.after_unload) {
+    return "R30";
+  }
+  const auto number = static_cast<trace::ObjectNumber>(&left - registrations_.data());
+  if (History(recorder()).any([number](const Event& event) {
+        return event.kind == EventKind::kBreach && event.outcome == trace::Outcome::kHandleOverwritten &&
+               event.object == number;
+      })) {
+    return "R28";
   }
   bool same_role = false;
   bool other_role = false;
@@ -146,22 +170,15 @@ std::string_view Unload::rule_for_registered(const Registration& left, bool entr
   return same_role ? "R93" : other_role ? "R94" : "R89";
 }
 
-// What the loader found when it took the image away. b: 1 = queued or running, 0 = a resource that is only held.
+// What the loader found when it took the image away. b: 1 = queued or running, 0 = a resource that is only held. Who
+// queued or made it is found when the execution is repeated for the report.
 void Unload::on_left_over(const Event& event) {
   const bool runs = event.b != 0;
   report(runs ? FindingKind::kUnloadRunning : FindingKind::kResourceLeak,
          entry_failed_[event.module] ? "R26"
          : runs                      ? "R108"
                                      : "R109",
-         event, event.object != 0 && event.object < touched_at_.size() ? touched_at_[event.object] : current_number());
-}
-
-// Who queued or made what is left over is the cause of its being there.
-void Unload::remember_object(trace::ObjectNumber object) {
-  if (object != 0) {
-    touched_at_.resize(std::max<std::size_t>(touched_at_.size(), object + 1), 0);
-    touched_at_[object] = current_number();
-  }
+         event);
 }
 
 void Unload::on_image_gone(const Event& event) {

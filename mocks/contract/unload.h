@@ -1,5 +1,6 @@
-// unload.h - what must be over when a module leaves memory: R24, R25, R89 to R91, R93 to R95, R97, R108, R109.
+// unload.h - what must be over when a module leaves memory: R24 to R26, R28, R30, R89 to R95, R97, R108, R109.
 //
+// Of the rules that one registration breaks, the most specific one is named.
 // A registration that was never deregistered hides what hangs from it (its bindings' memory, its running callbacks):
 // one root cause is one finding, and this family's checks run in the order of causes.
 #pragma once
@@ -28,6 +29,7 @@ class Unload final : public RuleFamily {
     std::uint64_t deregistered_at = 0;
     trace::ThreadNumber deregistered_by = 0;
     bool before_unload = false;  // deregistered before DriverUnload was entered
+    bool after_unload = false;   // registered after that
   };
   struct Block {
     trace::ModuleNumber module = 0;
@@ -36,16 +38,15 @@ class Unload final : public RuleFamily {
   };
 
   Registration& registration(trace::ObjectNumber number);
+  void on_wait(const trace::Event& event);
   void on_left(const trace::Event& event, bool entry_failed);
   void on_image_gone(const trace::Event& event);
   void on_left_over(const trace::Event& event);
-  void remember_object(trace::ObjectNumber object);
-  static std::string_view rule_for_pending(const Registration& left, const trace::Event& event, bool entry_failed);
-  std::string_view rule_for_registered(const Registration& left, bool entry_failed) const;
+  std::string_view rule_for_pending(const Registration& left, const trace::Event& event, bool entry_failed) const;
+  std::string_view rule_for_registered(const Registration& left, bool entry_failed);
 
   std::vector<Registration> registrations_;  // by number
   std::vector<Block> blocks_;                // by number
-  std::vector<std::uint64_t> touched_at_;    // by object: the last event that queued, created or used it
   std::bitset<1U << 8> unloading_;           // by module: DriverUnload was entered
   std::bitset<1U << 8> entry_failed_;        // by module: DriverEntry returned a failure
 };

@@ -164,7 +164,7 @@ TEST(UnloadTest, DeregistrationsWhenUnloadReturns) {
          s.unload_returns();
        }},
       {"one of two is waited for",
-       {FindingKind::kUnloadPending, "R91"},
+       {FindingKind::kUnloadPending, "R95"},
        [](Stream& s) {
          s.register_one(1);
          s.register_one(2);
@@ -333,6 +333,77 @@ TEST(UnloadTest, ForgetsThePreviousExecution) {
   EXPECT_EQ(stream.verdict(), kRight);
   stream.left_over(true);
   EXPECT_EQ(stream.verdict(), (Verdict{FindingKind::kUnloadRunning, "R108"})) << "no DriverEntry has failed";
+}
+
+TEST(UnloadTest, TheMostSpecificRuleIsNamed) {
+  constexpr StreamCase kCases[] = {
+      {"one of two was waited for",
+       {FindingKind::kUnloadPending, "R95"},
+       [](Stream& s) {
+         s.register_one(1);
+         s.register_one(2);
+         s.enter_unload();
+         s.leave(1);
+         s.deregister(2);
+         s.unload_returns();
+       }},
+      {"the one that was waited for is another module's",
+       {FindingKind::kUnloadPending, "R91"},
+       [](Stream& s) {
+         s.register_one(1, nmr::Role::kProvider, Stream::kOtherModule);
+         s.register_one(2);
+         s.leave(1, Stream::kOtherModule);
+         s.enter_unload();
+         s.deregister(2);
+         s.unload_returns();
+       }},
+      {"registered when unload had begun",
+       {FindingKind::kUnloadRegistered, "R30"},
+       [](Stream& s) {
+         s.enter_unload();
+         s.register_one(1);
+         s.unload_returns();
+       }},
+      {"and ended again", kRight,
+       [](Stream& s) {
+         s.enter_unload();
+         s.register_one(1);
+         s.leave(1);
+         s.unload_returns();
+       }},
+      {"its handle was overwritten",
+       {FindingKind::kUnloadRegistered, "R28"},
+       [](Stream& s) {
+         s.register_one(1);
+         s.register_one(2);
+         s.breach(kernel::Routine::NmrRegisterProvider, trace::Outcome::kHandleOverwritten, 1);
+         s.enter_unload();
+         s.leave(2);
+         s.unload_returns();
+       }},
+      {"another's handle was overwritten",
+       {FindingKind::kUnloadRegistered, "R93"},
+       [](Stream& s) {
+         s.register_one(1);
+         s.register_one(2);
+         s.breach(kernel::Routine::NmrRegisterProvider, trace::Outcome::kHandleOverwritten, 1);
+         s.enter_unload();
+         s.leave(1);
+         s.unload_returns();
+       }},
+  };
+  expect_verdicts(kCases);
+}
+
+TEST(UnloadTest, TwoWaitsAtOnceAreNoted) {
+  Stream stream;
+  stream.register_one(1);
+  stream.deregister(1);
+  stream.enter_wait(1);
+  EXPECT_EQ(stream.note(), "none");
+  stream.enter_wait(1);
+  EXPECT_EQ(stream.note(), "A16");
+  EXPECT_EQ(stream.verdict(), kRight);
 }
 
 }  // namespace

@@ -45,6 +45,9 @@ void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::
   if (outcome == Outcome::kFreedObject && object != 0) {  // a: the pool block that it was freed with
     const void* const address = objects_.at(object).address;
     a = Pool::contains(address) ? pool_.block_around(address) : 0;
+  } else if (outcome == Outcome::kCharacteristicsFreed || outcome == Outcome::kDispatchFreed) {
+    a = objects_.at(object).link;  // the registration or binding that uses it
+    b = objects_.at(object).flags;
   }
   write(EventKind::kBreach, routine, object, 0, a, b, outcome);
 }
@@ -112,7 +115,7 @@ Outcome Kernel::destroy_object(Object& object) {
              object.count != 0) {
     outcome = Outcome::kRundownFreedWhileHeld;
   } else if (object.kind == ObjectKind::kRegistrationData && object.queued) {
-    outcome = Outcome::kCharacteristicsFreed;
+    outcome = object.flags >= kHeldClientDispatch ? Outcome::kDispatchFreed : Outcome::kCharacteristicsFreed;
   } else if (object.queued) {
     outcome = Outcome::kFreedWhileQueued;
   } else if (has_waiters(object) || object.kind == ObjectKind::kLookasideList) {

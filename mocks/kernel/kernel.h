@@ -221,6 +221,15 @@ class Kernel {
 
   ModuleState& module(ModuleNumber module) { return modules_[module]; }
 
+  // Where the code of `module` lies, in all executions to come.
+  void set_code(ModuleNumber module, std::uintptr_t begin, std::uintptr_t end) { code_[module] = {begin, end}; }
+  // Whether `function` lies there; true if nobody has said where.
+  bool is_code(ModuleNumber module, const void* function) const {
+    const auto [begin, end] = code_[module];
+    const auto address = reinterpret_cast<std::uintptr_t>(function);
+    return begin == end || (address >= begin && address < end);
+  }
+
   // Runs `function`, which calls into code of `module` (0: of the environment). Checks that a module's callback
   // returns at the IRQL and with the locks and regions that it was entered with.
   template <class Function>
@@ -296,6 +305,7 @@ class Kernel {
   std::vector<WaitBlock> wait_blocks_;
   std::vector<std::uint32_t> free_wait_blocks_;
   std::array<ModuleState, kModulesMaximum> modules_{};
+  std::array<std::pair<std::uintptr_t, std::uintptr_t>, kModulesMaximum> code_{};
   std::uint32_t active_dpcs_ = 0;
   GroupState groups_;
   volatile bool probing_ = false;

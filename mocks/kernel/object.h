@@ -71,6 +71,13 @@ inline constexpr std::uint8_t kDeviceDeleted = 1;        // waits for its last r
 inline constexpr std::uint8_t kExTimerNotification = 1;  // stays signalled
 inline constexpr std::uint8_t kExTimerDeleted = 2;       // waits for its last callback
 
+// kRegistrationData: what it is. `link` is then the number of the registration, for dispatch tables of the binding.
+inline constexpr std::uint8_t kHeldStructure = 1;
+inline constexpr std::uint8_t kHeldNpiId = 2;
+inline constexpr std::uint8_t kHeldModuleId = 3;
+inline constexpr std::uint8_t kHeldClientDispatch = 4;
+inline constexpr std::uint8_t kHeldProviderDispatch = 5;
+
 // One record. Fields that a kind does not use stay zero. Pointers belong to the module or to the environment and are
 // followed only where the module's protocol promises that they are valid.
 struct alignas(128) Object {  // a power of two in size: number and record convert into each other by a shift

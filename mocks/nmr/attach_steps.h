@@ -102,6 +102,8 @@ bool Registrar<Port>::may_enter_offer(Binding& binding) {
     remove_binding(binding);
     return false;
   }
+  check_content(binding.registration(Role::kClient));
+  check_content(binding.registration(Role::kProvider));
   binding.attacher = port_.thread();
   return true;
 }
@@ -174,6 +176,7 @@ bool Registrar<Port>::end_attach(Binding& binding, Status status) {
     return true;
   }
   move(binding, BindingState::kAttached);
+  hold_dispatch(binding);
   for (const Role role : {Role::kClient, Role::kProvider}) {
     if (!is_live(binding.registration(role)) && !is_mutant(Mutant::kForgetsLateBind)) {
       return begin_detach(binding, role) && !leave_to_deregisterer(binding);

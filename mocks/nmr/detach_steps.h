@@ -268,6 +268,11 @@ bool Registrar<Port>::take_detached(Binding& binding) {
     return false;
   }
   move(binding, BindingState::kDetached);
+  for (const Side& side : binding.sides) {
+    if (side.held_dispatch != 0) {
+      port_.release(side.held_dispatch);
+    }
+  }
   if (world_.drain_point == DrainPoint::kAfterDetachUnsafe) {
     for (const Role role : {Role::kClient, Role::kProvider}) {
       ++binding.registration(role).detached;

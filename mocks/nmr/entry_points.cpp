@@ -1,15 +1,13 @@
 // entry_points.cpp - the nine functions of netioddk.h: they check IRQL and pointers and hand over to the registrar.
 //
-// Sources: the reference pages of the nine functions. The registrar reads characteristics in place, as the lifetimes
-// that the pages demand imply; only the addresses of callbacks and of the registration instance are kept.
+// Sources: the reference pages of the nine functions.
 #include <ntddk.h>
 
 #include <netioddk.h>
 
-#include <cstring>
-
 #include "nmr/calls.h"
 #include "nmr/fiber_port.h"
+#include "nmr/register_checks.h"
 
 namespace nmrfuzz::nmr {
 namespace {
@@ -19,37 +17,13 @@ using kernel::Outcome;
 
 static_assert(std::is_same_v<NTSTATUS, Status>);
 
-// Reads what both kinds of characteristics have in common. False after a breach.
-bool read_instance(Kernel& kernel, Routine routine, const NPI_REGISTRATION_INSTANCE& instance, const void* structure,
-                   Callbacks callbacks, Characteristics& read) {
-  if (callbacks.attach == nullptr || callbacks.detach == nullptr) {
-    kernel.breach(routine, Outcome::kNullArgument);
-    return false;
-  }
-  if (!kernel.probe(routine, instance.NpiId, sizeof *instance.NpiId)) {
-    return false;
-  }
-  read.structure = structure;
-  read.instance = &instance;
-  read.npi_id = instance.NpiId;
-  read.module_id = instance.ModuleId;
-  std::memcpy(read.npi.data(), instance.NpiId, sizeof(GUID));
-  read.callbacks = callbacks;
-  return true;
-}
-
-// As a registrar that checks them would see them (A21). Modules use the instance's Version for their own purposes.
-template <class Structure>
-bool has_right_sizes(const Structure& structure, const NPI_REGISTRATION_INSTANCE& instance) {
-  return structure.Version == 0 && structure.Length == sizeof structure && instance.Size == sizeof instance;
-}
-
 // The part of both Register functions that comes behind reading the structure.
-NTSTATUS register_checked(Kernel& kernel, Routine routine, Role role, const Characteristics& read, void* context,
-                          PHANDLE handle) {
-  if (!kernel.probe(routine, handle, sizeof *handle)) {
+NTSTATUS register_checked(Kernel& kernel, Routine routine, Role role, Given given, void* context, PHANDLE handle) {
+  Characteristics read;
+  if (!read_characteristics(kernel, routine, given, read) || !kernel.probe(routine, handle, sizeof *handle)) {
     return kernel::kStatusInvalidParameter;
   }
+  read.variable = is_on_this_stack(kernel, handle) ? nullptr : handle;
   return current_registrar().register_module(role, read, context, handle);
 }
 
@@ -77,12 +51,8 @@ NTSTATUS NmrRegisterProvider(PNPI_PROVIDER_CHARACTERISTICS ProviderCharacteristi
   const Callbacks callbacks = {reinterpret_cast<void*>(from.ProviderAttachClient),
                                reinterpret_cast<void*>(from.ProviderDetachClient),
                                reinterpret_cast<void*>(from.ProviderCleanupBindingContext)};
-  Characteristics read;
-  read.sizes_are_right = has_right_sizes(from, from.ProviderRegistrationInstance);
-  if (!read_instance(kernel, kRoutine, from.ProviderRegistrationInstance, &from, callbacks, read)) {
-    return nmrfuzz::kernel::kStatusInvalidParameter;
-  }
-  return register_checked(kernel, kRoutine, Role::kProvider, read, ProviderContext, NmrProviderHandle);
+  const Given given = {&from, from.Version, from.Length, sizeof from, &from.ProviderRegistrationInstance, callbacks};
+  return register_checked(kernel, kRoutine, Role::kProvider, given, ProviderContext, NmrProviderHandle);
 }
 
 NTSTATUS NmrRegisterClient(PNPI_CLIENT_CHARACTERISTICS ClientCharacteristics, PVOID ClientContext,
@@ -96,12 +66,8 @@ NTSTATUS NmrRegisterClient(PNPI_CLIENT_CHARACTERISTICS ClientCharacteristics, PV
   const Callbacks callbacks = {reinterpret_cast<void*>(from.ClientAttachProvider),
                                reinterpret_cast<void*>(from.ClientDetachProvider),
                                reinterpret_cast<void*>(from.ClientCleanupBindingContext)};
-  Characteristics read;
-  read.sizes_are_right = has_right_sizes(from, from.ClientRegistrationInstance);
-  if (!read_instance(kernel, kRoutine, from.ClientRegistrationInstance, &from, callbacks, read)) {
-    return nmrfuzz::kernel::kStatusInvalidParameter;
-  }
-  return register_checked(kernel, kRoutine, Role::kClient, read, ClientContext, NmrClientHandle);
+  const Given given = {&from, from.Version, from.Length, sizeof from, &from.ClientRegistrationInstance, callbacks};
+  return register_checked(kernel, kRoutine, Role::kClient, given, ClientContext, NmrClientHandle);
 }
 
 NTSTATUS NmrDeregisterProvider(HANDLE NmrProviderHandle) {

@@ -15,6 +15,7 @@ namespace {
 using kernel::Outcome;
 
 NPIID npi_id = {1, 2, 3, {4}};
+NPI_MODULEID module_id = {sizeof(NPI_MODULEID), MIT_GUID, {{5, 6, 7, {8}}}};
 
 struct Globals {
   NPI_CLIENT_CHARACTERISTICS client;
@@ -67,12 +68,14 @@ class EntryPoints : public kernel::KernelFixture {
     globals.client.ClientCleanupBindingContext = clean_up_client;
     globals.client.ClientRegistrationInstance.Size = sizeof(NPI_REGISTRATION_INSTANCE);
     globals.client.ClientRegistrationInstance.NpiId = &npi_id;
+    globals.client.ClientRegistrationInstance.ModuleId = &module_id;
     globals.provider.Length = sizeof globals.provider;
     globals.provider.ProviderAttachClient = attach_provider;
     globals.provider.ProviderDetachClient = detach;
     globals.provider.ProviderCleanupBindingContext = clean_up_provider;
     globals.provider.ProviderRegistrationInstance.Size = sizeof(NPI_REGISTRATION_INSTANCE);
     globals.provider.ProviderRegistrationInstance.NpiId = &npi_id;
+    globals.provider.ProviderRegistrationInstance.ModuleId = &module_id;
   }
   ~EntryPoints() override { set_current_registrar(previous_); }
 
@@ -147,24 +150,6 @@ TEST_F(EntryPoints, PointersAreCheckedBeforeUse) {
       {"no characteristics", [] { NmrRegisterProvider(nullptr, nullptr, &globals.client_handle); }},
       {"no handle", [] { NmrRegisterClient(&globals.client, nullptr, nullptr); }},
       {"no handle", [] { NmrRegisterProvider(&globals.provider, nullptr, nullptr); }},
-      {"no NPI",
-       [] {
-         globals.client.ClientRegistrationInstance.NpiId = nullptr;
-         NmrRegisterClient(&globals.client, nullptr, &globals.client_handle);
-         globals.client.ClientRegistrationInstance.NpiId = &npi_id;
-       }},
-      {"no attach callback",
-       [] {
-         globals.client.ClientAttachProvider = nullptr;
-         NmrRegisterClient(&globals.client, nullptr, &globals.client_handle);
-         globals.client.ClientAttachProvider = attach_client;
-       }},
-      {"no detach callback",
-       [] {
-         globals.provider.ProviderDetachClient = nullptr;
-         NmrRegisterProvider(&globals.provider, nullptr, &globals.provider_handle);
-         globals.provider.ProviderDetachClient = detach;
-       }},
       {"no context output",
        [] {
          const void* dispatch = nullptr;
@@ -181,6 +166,138 @@ TEST_F(EntryPoints, PointersAreCheckedBeforeUse) {
     EXPECT_EQ(outcomes_of(call), std::vector<Outcome>{Outcome::kNullArgument}) << what;
     EXPECT_EQ(registrar_.registrations(), 0U) << what;
   }
+}
+
+// A field that is not as documented, what is said of it, and whether there is a registration all the same (A21).
+struct Field {
+  const char* name;
+  void (*spoil)(NPI_CLIENT_CHARACTERISTICS& client);
+  Outcome outcome;
+  bool registered;
+};
+NPI_MODULEID spoilt_id;
+const Field kFields[] = {
+    {"Version", [](auto& client) { client.Version = 1; }, Outcome::kWrongVersion, true},
+    {"Length", [](auto& client) { client.Length = 71; }, Outcome::kWrongLength, true},
+    {"attach", [](auto& client) { client.ClientAttachProvider = nullptr; }, Outcome::kMissingCallback, false},
+    {"detach", [](auto& client) { client.ClientDetachProvider = nullptr; }, Outcome::kMissingCallback, false},
+    {"instance Version", [](auto& client) { client.ClientRegistrationInstance.Version = 1; },
+     Outcome::kWrongInstanceVersion, true},
+    {"instance Size", [](auto& client) { client.ClientRegistrationInstance.Size = 0; }, Outcome::kWrongInstanceSize,
+     true},
+    {"NpiId", [](auto& client) { client.ClientRegistrationInstance.NpiId = nullptr; }, Outcome::kMissingNpiId, false},
+    {"ModuleId", [](auto& client) { client.ClientRegistrationInstance.ModuleId = nullptr; }, Outcome::kMissingModuleId,
+     true},
+    {"ModuleId's Length",
+     [](auto& client) {
+       spoilt_id = {1, MIT_GUID, {}};
+       client.ClientRegistrationInstance.ModuleId = &spoilt_id;
+     },
+     Outcome::kWrongModuleId, true},
+    {"ModuleId's Type",
+     [](auto& client) {
+       spoilt_id = {sizeof(NPI_MODULEID), static_cast<NPI_MODULEID_TYPE>(3), {}};
+       client.ClientRegistrationInstance.ModuleId = &spoilt_id;
+     },
+     Outcome::kWrongModuleId, true},
+};
+
+TEST_F(EntryPoints, FieldsAreCheckedAndWhatCanBeUsedIsRegistered) {
+  const NPI_CLIENT_CHARACTERISTICS good = globals.client;
+  for (const Field& each : kFields) {
+    registrar_.reset({});
+    globals.client = good;
+    each.spoil(globals.client);
+    EXPECT_EQ(outcomes_of([] { NmrRegisterClient(&globals.client, nullptr, &globals.client_handle); }),
+              std::vector<Outcome>{each.outcome})
+        << each.name;
+    EXPECT_EQ(registrar_.registrations(), each.registered ? 1U : 0U) << each.name;
+  }
+}
+
+TEST_F(EntryPoints, CallbacksLieInTheCodeOfTheModule) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(&attach_client);
+  kernel.set_code(kModule, begin, begin + 1);
+  globals.client.ClientDetachProvider =
+      reinterpret_cast<NPI_CLIENT_DETACH_PROVIDER_FN*>(reinterpret_cast<void*>(&attach_client));
+  EXPECT_EQ(outcomes_of([] { NmrRegisterClient(&globals.client, nullptr, &globals.client_handle); }),
+            std::vector<Outcome>{Outcome::kForeignCleanup});
+  globals.client.ClientCleanupBindingContext = nullptr;
+  EXPECT_EQ(outcomes_of([] { NmrRegisterClient(&globals.client, nullptr, &globals.client_handle); }),
+            std::vector<Outcome>());
+  globals.client.ClientDetachProvider = detach;
+  registrar_.reset({});
+  EXPECT_EQ(outcomes_of([] { NmrRegisterClient(&globals.client, nullptr, &globals.client_handle); }),
+            std::vector<Outcome>{Outcome::kForeignCallback});
+}
+
+// What is changed between Register and the end of the wait, and whether it matters.
+struct Change {
+  const char* name;
+  void (*make)();
+  bool matters;
+};
+NPI_CLIENT_CHARACTERISTICS changing;
+NPIID changing_npi;
+NPI_MODULEID changing_id;
+const Change kChanges[] = {
+    {"nothing", [] {}, false},
+    {"a callback", [] { changing.ClientDetachProvider = nullptr; }, true},
+    {"Number", [] { changing.ClientRegistrationInstance.Number = 9; }, true},
+    {"padding", [] { reinterpret_cast<char*>(&changing)[5] ^= 1; }, false},
+    {"padding of the instance", [] { reinterpret_cast<char*>(&changing.ClientRegistrationInstance.Number)[5] ^= 1; },
+     false},
+    {"the pointer to the NPI", [] { changing.ClientRegistrationInstance.NpiId = nullptr; }, true},
+    {"the NPI", [] { changing_npi.Data4[7] ^= 1; }, true},
+    {"the module identifier", [] { changing_id.Guid.Data4[7] ^= 1; }, true},
+    {"padding of the module identifier", [] { reinterpret_cast<char*>(&changing_id)[2] ^= 1; }, false},
+};
+
+TEST_F(EntryPoints, WhatIsRegisteredDoesNotChange) {
+  for (const Change& each : kChanges) {
+    registrar_.reset({});
+    changing = globals.client;
+    changing_npi = npi_id;
+    changing_id = module_id;
+    changing.ClientRegistrationInstance.NpiId = &changing_npi;
+    changing.ClientRegistrationInstance.ModuleId = &changing_id;
+    const auto life = [&each] {
+      NmrRegisterClient(&changing, nullptr, &globals.client_handle);
+      each.make();
+      NmrDeregisterClient(globals.client_handle);
+      NmrWaitForClientDeregisterComplete(globals.client_handle);
+    };
+    EXPECT_EQ(outcomes_of(life),
+              each.matters ? std::vector<Outcome>{Outcome::kCharacteristicsChanged} : std::vector<Outcome>())
+        << each.name;
+  }
+}
+
+TEST_F(EntryPoints, RegistrationsAreToldApart) {
+  static NPI_CLIENT_CHARACTERISTICS second;
+  static HANDLE other_handle;
+  second = globals.client;
+  const auto both = [](NPI_CLIENT_CHARACTERISTICS& next, HANDLE* handle) {
+    NmrRegisterClient(&globals.client, nullptr, &globals.client_handle);
+    NmrRegisterClient(&next, nullptr, handle);
+  };
+  EXPECT_EQ(outcomes_of([&] { both(second, &other_handle); }), std::vector<Outcome>{Outcome::kSameNumber});
+  registrar_.reset({});
+  second.ClientRegistrationInstance.Number = 1;
+  EXPECT_EQ(outcomes_of([&] { both(second, &other_handle); }), std::vector<Outcome>());
+  registrar_.reset({});
+  EXPECT_EQ(outcomes_of([&] { both(second, &globals.client_handle); }),
+            std::vector<Outcome>{Outcome::kHandleOverwritten});
+  registrar_.reset({});
+  const std::vector<Outcome> shared = {Outcome::kCharacteristicsShared, Outcome::kSameNumber};
+  EXPECT_EQ(outcomes_of([&] { both(globals.client, &other_handle); }), shared);
+  registrar_.reset({});
+  EXPECT_EQ(outcomes_of([&] {
+              HANDLE local = nullptr;  // is copied before the next one, for all that anybody knows
+              NmrRegisterClient(&globals.client, nullptr, &local);
+              NmrRegisterClient(&second, nullptr, &local);
+            }),
+            std::vector<Outcome>());
 }
 
 }  // namespace

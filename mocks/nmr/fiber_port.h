@@ -35,13 +35,15 @@ class FiberPort {
   }
 
   // Notes that `data` is in use until release(): freeing the pool block around it is a breach. 0 for what lies
-  // elsewhere.
-  ObjectNumber hold(const void* data) {
+  // elsewhere. `what`: kernel::kHeldStructure and so on; `user`: the registration or binding that uses it.
+  ObjectNumber hold(const void* data, std::uint8_t what, ObjectNumber user) {
     if (!kernel::Pool::contains(data)) {
       return 0;
     }
     kernel::Object& held = kernel_->add_object(kernel::ObjectKind::kRegistrationData, data);
     held.queued = true;
+    held.flags = what;
+    held.link = user;
     return kernel_->number_of(held);
   }
   void release(ObjectNumber held) { kernel_->objects().at(held).queued = false; }

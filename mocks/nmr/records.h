@@ -9,6 +9,7 @@
 
 #include "kernel/object.h"
 #include "kernel/status.h"
+#include "nmr/registered_data.h"
 #include "nmr/states.h"
 
 namespace nmrfuzz::nmr {
@@ -35,7 +36,8 @@ struct Characteristics {
   const void* instance = nullptr;  // NPI_REGISTRATION_INSTANCE in the structure: shown to the other side, not copied
   std::array<std::uint64_t, 2> npi{};  // the GUID's 16 bytes
   Callbacks callbacks;
-  bool sizes_are_right = true;  // Version, Length and Size are those of the documentation
+  bool sizes_are_right = true;     // Version, Length and Size are those of the documentation
+  const void* variable = nullptr;  // the module's handle variable; nullptr for one on a stack
 };
 
 struct Registration {
@@ -50,16 +52,18 @@ struct Registration {
   Registration* previous_of_npi = nullptr;
   Binding* first_binding = nullptr;  // bindings that are not gone, in order of creation
   Binding* last_binding = nullptr;
-  std::uint32_t bindings = 0;            // how many
-  std::uint32_t detached = 0;            // those that do not count any more: drain_point=after_detach_unsafe
-  std::uint32_t calls = 0;               // Register and Deregister calls still working on it
-  bool error_injected = false;           // dereg_error=inject_once has struck
-  bool closed_when_idle = false;         // by Deregister itself (dereg_status=success_when_idle)
-  Binding* deferred_cleanups = nullptr;  // cleanup_where=at_wait: chain through Side::next_deferred
-  bool takes_late_detaches = false;      // late_detach_thread=deregisterer: a Deregister call is at work
-  Binding* late_detaches = nullptr;      // what is left to it: chain through Binding::next_late
-  ObjectNumber wait_object = 0;          // what waiters block on
-  std::array<ObjectNumber, 3> data{};    // records of the structure and of what it points to, while they are in use
+  std::uint32_t bindings = 0;                // how many
+  std::uint32_t detached = 0;                // those that do not count any more: drain_point=after_detach_unsafe
+  std::uint32_t calls = 0;                   // Register and Deregister calls still working on it
+  bool error_injected = false;               // dereg_error=inject_once has struck
+  bool closed_when_idle = false;             // by Deregister itself (dereg_status=success_when_idle)
+  Binding* deferred_cleanups = nullptr;      // cleanup_where=at_wait: chain through Side::next_deferred
+  bool takes_late_detaches = false;          // late_detach_thread=deregisterer: a Deregister call is at work
+  Binding* late_detaches = nullptr;          // what is left to it: chain through Binding::next_late
+  ObjectNumber wait_object = 0;              // what waiters block on
+  const RegisteredData* content = nullptr;   // of what a module handed over, as it was then
+  Registration* next_of_variable = nullptr;  // of those in one bucket
+  std::array<ObjectNumber, 3> data{};        // records of the structure and of what it points to, while they are in use
 };
 
 // One side of a binding.
@@ -67,6 +71,7 @@ struct Side {
   Registration* registration = nullptr;
   void* context = nullptr;
   const void* dispatch = nullptr;
+  ObjectNumber held_dispatch = 0;  // record of the table, while the other side may call through it
   DetachProgress progress = DetachProgress::kIdle;
   Binding* next = nullptr;  // in the registration's list
   Binding* previous = nullptr;
@@ -108,6 +113,8 @@ inline HandleKind kind_of_handle(const void* handle) {
 inline ObjectNumber number_of_handle(const void* handle) {
   return static_cast<ObjectNumber>((reinterpret_cast<std::uint64_t>(handle) >> 4) & 0xffffffff);
 }
+// What world fail_out=poison leaves in the output of a failed Register.
+inline void* const kPoisonedHandle = make_handle(HandleKind::kNone, 0xdead);
 inline HandleKind handle_kind(Role role) { return role == Role::kClient ? HandleKind::kClient : HandleKind::kProvider; }
 
 }  // namespace nmrfuzz::nmr

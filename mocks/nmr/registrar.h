@@ -13,7 +13,7 @@
 //   decide(n, kind)              a decision among n
 //   fails(routine)               whether a call that can fail is to fail
 //   emit(event fields)           writes an event
-//   hold(data) release(held)     notes that a module's data are in use, until they no longer are
+//   hold(data, what, user) release(held)  notes that a module's data are in use, until they no longer are
 //   breach(outcome, registration) reports a broken protocol of Register
 //   stop()                       ends the execution, as a bug check would
 //   call(module, callback, f)    runs f, which calls into the module
@@ -133,7 +133,6 @@ class Registrar {
   Status begin_deregister(Role role, void* handle, Registration*& registration, std::size_t& first, std::size_t& count);
   void show(Registration& registration);
   void mutate_plan(const Registration& leaving);
-  void hold_data(Registration& registration);
   static bool is_live(const Registration& registration) {
     return registration.state == RegistrationState::kRegistering || registration.state == RegistrationState::kActive;
   }
@@ -149,7 +148,18 @@ class Registrar {
   Registration* resolve_registration(Role role, void* handle, HandleState& state);
   Binding* resolve_binding(Role role, void* handle, HandleState& state);
 
+  // data_steps.h
+  void hold_data(Registration& registration);
+  void note_same_number(const Registration& registration);
+  void note_overwritten_handle(Registration& registration);
+  Registration*& bucket_of_variable(const void* variable) {
+    return by_variable_[reinterpret_cast<std::uintptr_t>(variable) / sizeof(void*) % kBuckets];
+  }
+  void check_content(const Registration& registration);
+  void hold_dispatch(Binding& binding);
+
   // wait_steps.h
+  bool is_tolerated_wait(const Registration* registration, HandleState state) const;
   Status refuse_wait(Routine routine, const Registration* registration, HandleState state);
   void wait_until_drained(Registration& registration);
   void leave_if_drained(Registration& registration);
@@ -210,6 +220,7 @@ class Registrar {
   World world_;
   StableTable<Registration> registrations_;
   StableTable<Binding> bindings_;
+  StableTable<RegisteredData> contents_;
   StableTable<Job> jobs_;
 
   struct Npi {
@@ -229,6 +240,9 @@ class Registrar {
   StableTable<Npi> npis_;
   std::vector<Npi*> buckets_ = std::vector<Npi*>(kBuckets, nullptr);
 
+  // Registrations by the address of the module's handle variable.
+  std::vector<Registration*> by_variable_ = std::vector<Registration*>(kBuckets, nullptr);
+
   // The last registration made with each structure, by the structure's number of first appearance.
   std::vector<Registration*> by_structure_;
 
@@ -242,6 +256,7 @@ class Registrar {
 
 #include "nmr/again_steps.h"
 #include "nmr/attach_steps.h"
+#include "nmr/data_steps.h"
 #include "nmr/detach_steps.h"
 #include "nmr/handle_steps.h"
 #include "nmr/registration_steps.h"

@@ -11,8 +11,14 @@ namespace nmrfuzz::nmr {
 template <class Port>
 void Registrar<Port>::reset(const World& world) {
   world_ = world;
+  for (std::size_t i = 0; i < registrations_.size(); ++i) {
+    if (const void* const variable = registrations_[i].characteristics.variable; variable != nullptr) {
+      bucket_of_variable(variable) = nullptr;
+    }
+  }
   registrations_.clear();
   bindings_.clear();
+  contents_.clear();
   jobs_.clear();
   for (std::size_t i = 0; i < npis_.size(); ++i) {
     buckets_[bucket_of(npis_[i].id)] = nullptr;
@@ -96,7 +102,7 @@ Status Registrar<Port>::fail_register(Routine routine, Role role, const Characte
       *handle = nullptr;
       break;
     case FailOut::kPoison:
-      *handle = make_handle(HandleKind::kNone, 0xdead);
+      *handle = kPoisonedHandle;
       break;
   }
   port_.emit(trace::EventKind::kRegisterExit, routine, failed.number, status,
@@ -189,25 +195,6 @@ std::size_t Registrar<Port>::order(std::vector<Record*>& plan, std::size_t first
   return count;
 }
 
-// From now on what the module handed over is in use, in place (A23). Its reuse while an earlier registration of it is
-// not through is told to the rules: the module has not waited (R29).
-template <class Port>
-void Registrar<Port>::hold_data(Registration& registration) {
-  const Characteristics& used = registration.characteristics;
-  if (used.structure == nullptr) {
-    return;  // a peer of the environment
-  }
-  registration.data = {port_.hold(used.structure), port_.hold(used.npi_id), port_.hold(used.module_id)};
-  const std::uint32_t number = port_.number_of(used.structure);
-  if (by_structure_.size() <= number) {
-    by_structure_.resize(number + 1, nullptr);
-  }
-  const Registration* const before = std::exchange(by_structure_[number], &registration);
-  if (before != nullptr && !is_live(*before) && before->state != RegistrationState::kClosed) {
-    port_.breach(trace::Outcome::kCharacteristicsReused, registration);
-  }
-}
-
 // Lists the live registrations of the opposite role, in the world's order; returns how many. Under the lock.
 template <class Port>
 std::size_t Registrar<Port>::plan_offers(const Registration& registration) {
@@ -289,8 +276,8 @@ Status Registrar<Port>::begin_deregister(Role role, void* handle, Registration*&
     state = HandleState::kWrongState;
   }
   const ObjectNumber number = named != nullptr ? named->number : 0;
-  port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state), 0,
-             port_.module());
+  port_.emit(trace::EventKind::kDeregisterEnter, routine, number, 0, static_cast<std::uint64_t>(state),
+             handle == kPoisonedHandle ? 1 : 0, port_.module());
   Status error = state != HandleState::kValid ? kernel::kStatusInvalidParameter : kernel::kStatusSuccess;
   const bool may_fail =
       world_.deregister_error == DeregisterError::kInjectOnce || is_mutant(Mutant::kFailsEachDeregister);

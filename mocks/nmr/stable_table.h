@@ -15,12 +15,16 @@ class StableTable {
   const Element& operator[](std::size_t index) const { return chunks_[index / kChunk][index % kChunk]; }
   // Appends a default element.
   Element& add() {
+    Element& element = add_used();
+    element = Element{};
+    return element;
+  }
+  // Appends an element that may hold what it held in an earlier execution.
+  Element& add_used() {
     if (size_ == chunks_.size() * kChunk) {
       chunks_.push_back(std::make_unique<Element[]>(kChunk));
     }
-    Element& element = (*this)[size_++];
-    element = Element{};
-    return element;
+    return (*this)[size_++];
   }
   void clear() { size_ = 0; }
 

@@ -19,7 +19,9 @@ Status Registrar<Port>::wait_for_deregister(Role role, void* handle) {
       state = HandleState::kWrongState;
     }
     port_.emit(trace::EventKind::kWaitEnter, routine, registration != nullptr ? registration->number : 0, 0,
-               static_cast<std::uint64_t>(state), registration != nullptr ? registration->bindings : 0, port_.module());
+               static_cast<std::uint64_t>(state),
+               is_tolerated_wait(registration, state) ? 1 : (registration != nullptr ? registration->bindings : 0),
+               port_.module());
     if (state != HandleState::kValid) {
       return refuse_wait(routine, registration, state);
     }
@@ -37,12 +39,18 @@ Status Registrar<Port>::wait_for_deregister(Role role, void* handle) {
   return kernel::kStatusSuccess;
 }
 
+// A wait for what is closed already that this world lets pass (A1, A16).
+template <class Port>
+bool Registrar<Port>::is_tolerated_wait(const Registration* registration, HandleState state) const {
+  return state == HandleState::kStale &&
+         (world_.double_wait == DoubleWait::kTolerate || registration->closed_when_idle);
+}
+
 // Under the lock.
 template <class Port>
 Status Registrar<Port>::refuse_wait(Routine routine, const Registration* registration, HandleState state) {
-  const bool tolerated =
-      state == HandleState::kStale && (world_.double_wait == DoubleWait::kTolerate || registration->closed_when_idle);
-  const Status status = tolerated ? kernel::kStatusSuccess : kernel::kStatusInvalidParameter;
+  const Status status =
+      is_tolerated_wait(registration, state) ? kernel::kStatusSuccess : kernel::kStatusInvalidParameter;
   port_.emit(trace::EventKind::kWaitExit, routine, registration != nullptr ? registration->number : 0, status, 0, 0,
              port_.module());
   return status;
@@ -83,6 +91,7 @@ void Registrar<Port>::leave_if_drained(Registration& registration) {
 // Under the lock.
 template <class Port>
 void Registrar<Port>::close(Registration& registration) {
+  check_content(registration);
   move(registration, RegistrationState::kClosed);
   for (const ObjectNumber held : registration.data) {
     if (held != 0) {

@@ -44,9 +44,10 @@ enum class EventKind : std::uint8_t {
   // The Network Module Registrar. Registrations and bindings are objects; `module` owns the registration.
   kRegisterEnter,    // routine; a: number of the NPI; b: number of the context; object: the new registration
   kRegisterExit,     // object: registration; status; a: 1 when the failure was injected
-  kDeregisterEnter,  // object: registration the handle names, 0 if none; a: handle state (nmr::HandleState)
+  kDeregisterEnter,  // object: registration the handle names, 0 if none; a: nmr::HandleState; b: 1 = a failed
+                     // Register's
   kDeregisterExit,   // object, status
-  kWaitEnter,        // object, a: as kDeregisterEnter; b: bindings outstanding
+  kWaitEnter,        // object, a: as kDeregisterEnter; b: bindings outstanding, stale: 1 = tolerated
   kWaitExit,         // object, status
   kOffer,            // object: the new binding; a: client registration; b: provider registration
   kAttachCallEnter,  // NmrClientAttachProvider: object: binding, a: handle state; b: number of the client's context
@@ -138,6 +139,21 @@ enum class Outcome : std::uint8_t {
   // Registration with NMR.
   kCharacteristicsFreed,   // what was handed to Register is freed before the deregistration is complete
   kCharacteristicsReused,  // Register with the structures of a deregistration that is not complete
+  kWrongVersion,           // fields that Register reads, as they must not be
+  kWrongLength,
+  kWrongInstanceSize,
+  kWrongInstanceVersion,
+  kMissingNpiId,
+  kWrongModuleId,
+  kMissingModuleId,
+  kMissingCallback,  // attach or detach
+  kForeignCallback,  // attach or detach that is no function of the module
+  kForeignCleanup,
+  kSameNumber,              // two live registrations that nothing tells apart
+  kCharacteristicsShared,   // Register with the structures of a live registration
+  kCharacteristicsChanged,  // the content of what was handed to Register is another one now
+  kDispatchFreed,           // a dispatch table is freed while the other side may call through it
+  kHandleOverwritten,       // Register stores its handle over that of a live registration (object: that one)
 
   kCount
 };

@@ -3,7 +3,7 @@
 // provides: 0
 // consumes: 1
 // expect: bad-call, bad-handle, deadlock
-// rule: R45, R72
+// rule: R44, R45, R72
 // needs: two providers at once
 // interleaving: no
 // hardness: median 6 schedules (default hunt)
