@@ -51,13 +51,12 @@ class Walk {
   void world(nmr::World& world) {
     std::uint8_t odd = world == nmr::World{} ? 0 : 1;
     weighted(odd, kFlagWeights, ChoiceKind::kWorld);
+    if (odd == 0) {
+      return;  // who reads has begun with that world
+    }
     for (const nmr::Switch& each : nmr::switches()) {
-      if (odd == 0) {
-        each.field(world) = 0;
-      } else {
-        const auto weight = [&each](std::size_t i) { return each.variants[i].drawn ? 1 : 0; };
-        codec_.choice(each.field(world), each.variants.size(), weight, ChoiceKind::kWorld);
-      }
+      const auto weight = [&each](std::size_t i) { return each.variants[i].drawn ? 1 : 0; };
+      codec_.choice(each.field(world), each.variants.size(), weight, ChoiceKind::kWorld);
     }
   }
 

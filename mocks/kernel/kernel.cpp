@@ -52,12 +52,9 @@ void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::
   write(EventKind::kBreach, routine, object, 0, a, b, outcome);
 }
 
-bool Kernel::fails(Routine) {
+bool Kernel::counted_call_fails() {
   // One in eight where failures are on at all: executions with none and with several both occur often.
   constexpr std::uint32_t kOdds = 8;
-  if (thread_state().module == 0) {
-    return false;
-  }
   ++fallible_calls_;
   if (options_.faults || is_mutant(Mutant::kFailsUnasked)) {
     return scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;

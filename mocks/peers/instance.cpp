@@ -19,7 +19,11 @@ Instances::Instances() = default;
 Instances::~Instances() = default;
 
 const void* Instances::of(nmr::Role role, const std::array<std::uint64_t, 2>& npi) {
-  std::unique_ptr<Shown>& shown = shown_[{role, npi}];
+  const Key key{role, npi};
+  if (last_ != nullptr && key == last_key_) {
+    return last_;
+  }
+  std::unique_ptr<Shown>& shown = shown_[key];
   if (shown == nullptr) {
     shown = std::make_unique<Shown>();
     std::memcpy(&shown->npi, npi.data(), sizeof(GUID));
@@ -32,7 +36,9 @@ const void* Instances::of(nmr::Role role, const std::array<std::uint64_t, 2>& np
     shown->instance.NpiId = &shown->npi;
     shown->instance.ModuleId = &shown->module;
   }
-  return &shown->instance;
+  last_key_ = key;
+  last_ = &shown->instance;
+  return last_;
 }
 
 }  // namespace nmrfuzz::peers

@@ -22,7 +22,11 @@ class Instances {
 
  private:
   struct Shown;
-  std::map<std::pair<nmr::Role, std::array<std::uint64_t, 2>>, std::unique_ptr<Shown>> shown_;
+  using Key = std::pair<nmr::Role, std::array<std::uint64_t, 2>>;
+
+  std::map<Key, std::unique_ptr<Shown>> shown_;
+  Key last_key_;  // of what was asked for last: mostly it is asked for again
+  const void* last_ = nullptr;
 };
 
 }  // namespace nmrfuzz::peers

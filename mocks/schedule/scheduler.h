@@ -165,8 +165,7 @@ class Scheduler {
                                     std::uint64_t b = 0, std::uint32_t status = 0, trace::RoutineNumber routine = 0,
                                     trace::ModuleNumber module = 0, trace::Outcome outcome = trace::Outcome::kOk) {
     const Thread& writer = *current_;
-    recorder_.write(
-        trace::make_event(kind, writer.irql, writer.number, routine, outcome, module, object, status, a, b));
+    recorder_.write(trace::words_of(kind, writer.irql, writer.number, routine, outcome, module, object, status, a, b));
   }
 
  private:

@@ -181,16 +181,16 @@ static_assert(sizeof(Event) == 32 && std::is_trivially_copyable_v<Event>);
 // The four words that an event lies in.
 using EventWords = std::array<std::uint64_t, 4>;
 
-// As filling in the fields one by one, but in registers: the recorder hashes and stores whole words.
-[[gnu::always_inline]] inline Event make_event(EventKind kind, std::uint8_t irql, ThreadNumber thread,
-                                               RoutineNumber routine, Outcome outcome, ModuleNumber module,
-                                               ObjectNumber object, std::uint32_t status, std::uint64_t a,
-                                               std::uint64_t b) {
+// The words of an event, put together in registers: the recorder hashes and stores whole words.
+[[gnu::always_inline]] inline EventWords words_of(EventKind kind, std::uint8_t irql, ThreadNumber thread,
+                                                  RoutineNumber routine, Outcome outcome, ModuleNumber module,
+                                                  ObjectNumber object, std::uint32_t status, std::uint64_t a,
+                                                  std::uint64_t b) {
   static_assert(std::endian::native == std::endian::little);
   const std::uint64_t who = static_cast<std::uint64_t>(kind) | std::uint64_t{irql} << 8 | std::uint64_t{thread} << 16 |
                             std::uint64_t{routine} << 32 | static_cast<std::uint64_t>(outcome) << 48 |
                             std::uint64_t{module} << 56;
-  return std::bit_cast<Event>(EventWords{who, std::uint64_t{object} | std::uint64_t{status} << 32, a, b});
+  return {who, std::uint64_t{object} | std::uint64_t{status} << 32, a, b};
 }
 
 inline constexpr std::size_t kEventKinds = static_cast<std::size_t>(EventKind::kCount);

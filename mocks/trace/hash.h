@@ -22,13 +22,15 @@ inline std::uint64_t folded_product(std::uint64_t left, std::uint64_t right) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
-// The hash of a stream that has hash `before` and is then followed by `event`.
-[[gnu::always_inline]] inline TraceHash extend(TraceHash before, const Event& event) {
-  const auto words = std::bit_cast<std::array<std::uint64_t, 4>>(event);
+// The hash of a stream that has hash `before` and is then followed by the event of these words.
+[[gnu::always_inline]] inline TraceHash extend(TraceHash before, const EventWords& words) {
   // Mostly `a` and `b` are constants where the event is made, and so is their product.
   const std::uint64_t mixed = folded_product(words[0] ^ 0xa0761d6478bd642f, words[1] ^ 0xe7037ed1a0b428db) ^
                               folded_product(words[2] ^ 0x8ebc6af09c88c6e3, words[3] ^ 0x589965cc75374cc3);
   return std::rotl(before, 27) * 5 + mixed;
+}
+inline TraceHash extend(TraceHash before, const Event& event) {
+  return extend(before, std::bit_cast<EventWords>(event));
 }
 
 }  // namespace nmrfuzz::trace

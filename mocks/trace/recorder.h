@@ -6,8 +6,10 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <span>
 
@@ -53,12 +55,15 @@ class Recorder {
     ring_.hash = kEmptyHash;
   }
 
-  // Inlined, so that an event is made in registers and stored once.
-  [[gnu::always_inline]] void write(const Event& event) {
+  void write(const Event& event) { write(std::bit_cast<EventWords>(event)); }
+  // As above. Inlined, and stored word by word, so that an event is made in registers and stored once.
+  [[gnu::always_inline]] void write(const EventWords& words) {
     Event& slot = ring_.events[ring_.written++ % EventRing::kCapacity];
-    ring_.hash = extend(ring_.hash, event);
-    slot = event;
-    if (readers_[static_cast<std::size_t>(event.kind)].count != 0) {
+    ring_.hash = extend(ring_.hash, words);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      std::memcpy(reinterpret_cast<char*>(&slot) + i * sizeof words[i], &words[i], sizeof words[i]);
+    }
+    if (readers_[words[0] & 0xff].count != 0) {  // the first byte is the kind
       notify(slot);
     }
   }
