@@ -10,6 +10,7 @@
 #include "fuzz/interrupt.h"
 #include "fuzz/json_output.h"
 #include "fuzz/output.h"
+#include "fuzz/site_text.h"
 #include "fuzz/words.h"
 
 namespace nmrfuzz::fuzz {
@@ -24,6 +25,9 @@ std::string budget_text(const HuntPlan& plan) {
   if (plan.seconds) {
     parts.push_back(duration_text(*plan.seconds));
   }
+  if (parts.empty()) {
+    return "until each failure has been tried";
+  }
   return join(parts, " or ");
 }
 
@@ -35,6 +39,7 @@ void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& re
   for (const Discovery& discovery : result.discoveries) {
     fmt::print(out, "\n{}", finding_text(discovery));
   }
+  fmt::print(out, "{}", sites_text(result.sites));
   const double rate = result.seconds > 0 ? static_cast<double>(result.schedules) / result.seconds : 0;
   fmt::print(out, "\n{}: {} in {} schedules ({:.1f} s, {:.0f}/s){}\n", modules.short_name(),
              count_text(result.discoveries.size()), result.schedules, result.seconds, rate,
@@ -52,7 +57,7 @@ void print_result(std::FILE* out, const ModuleSet& modules, const HuntResult& re
 
 int run_hunt(HuntOptions options) {
   HuntPlan& plan = options.plan;
-  if (!plan.schedules && !plan.seconds) {
+  if (!plan.schedules && !plan.seconds && !plan.sweep_only) {
     plan.seconds = kDefaultHuntSeconds;
   }
   std::string error;
@@ -67,7 +72,7 @@ int run_hunt(HuntOptions options) {
   std::FILE* const out = human_output(options.json);
   std::fputs(modules->diagnostics.c_str(), stderr);
   fmt::print(out, "hunting in {}: strategy {}, seed {}, world {}, faults {}, {} build, {}\n", modules->short_name(),
-             plan.strategy, plan.seed, world_text(plan.conditions), plan.conditions.faults ? "on" : "off",
+             plan.strategy, plan.seed, world_text(plan.conditions), name_of(plan.conditions.faults),
              name_of(plan.build), budget_text(plan));
   std::fflush(out);
   remember_interrupts();

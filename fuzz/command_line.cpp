@@ -116,6 +116,7 @@ class CommandLine {
     add_list();
     add_rules();
     add_hunt();
+    add_faults();
     add_replay();
     add_nightly();
   }
@@ -194,7 +195,11 @@ class CommandLine {
   void add_hunt();
   void add_replay();
   void add_nightly();
-  int hunt();
+  void add_faults();
+  void add_modules(CLI::App& command);
+  void add_exploration(CLI::App& command);
+  void add_report(CLI::App& command);
+  HuntOptions hunt_options();
   std::string read_world(const std::string& text);
 
   CLI::App app_{"Finds and replays the races of Windows network modules on their way out of NMR.", "nmrfuzz"};
@@ -221,14 +226,9 @@ std::string CommandLine::read_world(const std::string& text) {
   return set_world(hunt_.plan.conditions, world_so_far_).value_or("");
 }
 
-void CommandLine::add_hunt() {
+// What hunt and faults have in common.
+void CommandLine::add_modules(CLI::App& command) {
   HuntPlan& plan = hunt_.plan;
-  plan.out = "nmrfuzz-out";
-  CLI::App& command = add("hunt", "Explores the interleavings of modules until the budget ends or something is found.",
-                          "  nmrfuzz hunt driver.c --time 5m\n"
-                          "  nmrfuzz hunt detach-neither --schedules 10000 --seed 7 --json -\n"
-                          "  nmrfuzz hunt provider.c client.nmr --keep-going --jobs 4 --out found",
-                          [this] { return hunt(); });
   command
       .add_option("MODULE", hunt_modules_,
                   "corpus module, .c or .cpp file (several of one driver: a.c+b.c), or folder NAME.nmr;\n"
@@ -243,15 +243,10 @@ void CommandLine::add_hunt() {
     plan.build = variant.value_or(module::Variant::kPlain);
     return variant && *variant != module::Variant::kTsan ? "" : fmt::format("expected plain or asan, got '{}'", text);
   })->group("build");
-  add_duration(command, "budget: 60s, 5m, 2h (60s, if there is no --schedules)", [&plan](double seconds) {
-    plan.seconds = seconds;
-  })->group("budget");
-  add_number(command, "--schedules", "budget in executions", 1, std::numeric_limits<std::uint64_t>::max() / 2,
-             [&plan](std::uint64_t number) { plan.schedules = number; })
-      ->group("budget");
-  command.add_flag("--strict", plan.conditions.strict, "notes are findings")->group("exploration");
-  command.add_flag("--keep-going", plan.keep_going, "do not stop at the first finding")->group("budget");
-  add_jobs(command, plan.jobs)->group("budget");
+}
+
+void CommandLine::add_exploration(CLI::App& command) {
+  HuntPlan& plan = hunt_.plan;
   add_read(command, "--strategy", "who decides: mix, random or pct (mix)",
            [&plan](const std::string& text) -> std::string {
              const std::vector<std::string> names = StrategySet::names();
@@ -276,19 +271,47 @@ void CommandLine::add_hunt() {
           "nmrfuzz rules --worlds explains them")
       ->allow_extra_args(false)
       ->group("exploration");
-  add_read(command, "--faults", "whether routines that can fail do: on or off (on)",
-           [&plan](const std::string& text) -> std::string {
-             plan.conditions.faults = text == "on";
-             return text == "on" || text == "off" ? "" : fmt::format("expected on or off, got '{}'", text);
-           })
-      ->group("exploration");
+  command.add_flag("--strict", plan.conditions.strict, "notes are findings")->group("exploration");
+}
+
+void CommandLine::add_report(CLI::App& command) {
+  HuntPlan& plan = hunt_.plan;
+  plan.out = "nmrfuzz-out";
   command.add_option("--out", plan.out, "folder for reproducers (nmrfuzz-out)")->type_name("DIR")->group("report");
   command.add_option("--json", hunt_.json, "the result as JSON to this file; - for standard output")
       ->type_name("FILE")
       ->group("report");
 }
 
-int CommandLine::hunt() {
+void CommandLine::add_hunt() {
+  HuntPlan& plan = hunt_.plan;
+  CLI::App& command = add("hunt", "Explores the interleavings of modules until the budget ends or something is found.",
+                          "  nmrfuzz hunt driver.c --time 5m\n"
+                          "  nmrfuzz hunt detach-neither --schedules 10000 --seed 7 --json -\n"
+                          "  nmrfuzz hunt provider.c client.nmr --keep-going --jobs 4 --out found",
+                          [this] { return run_hunt(hunt_options()); });
+  add_modules(command);
+  add_duration(command, "budget: 60s, 5m, 2h (60s, if there is no --schedules)", [&plan](double seconds) {
+    plan.seconds = seconds;
+  })->group("budget");
+  add_number(command, "--schedules", "budget in executions", 1, std::numeric_limits<std::uint64_t>::max() / 2,
+             [&plan](std::uint64_t number) { plan.schedules = number; })
+      ->group("budget");
+  command.add_flag("--keep-going", plan.keep_going, "do not stop at the first finding")->group("budget");
+  add_jobs(command, plan.jobs)->group("budget");
+  add_exploration(command);
+  add_read(command, "--faults",
+           "whether routines that can fail do: off, on, or sweep: each call in turn,\nthen pairs, then as on (on)",
+           [&plan](const std::string& text) -> std::string {
+             const auto faults = faults_named(text);
+             plan.conditions.faults = faults.value_or(Faults::kOn);
+             return faults ? "" : fmt::format("expected off, on or sweep, got '{}'", text);
+           })
+      ->group("exploration");
+  add_report(command);
+}
+
+HuntOptions CommandLine::hunt_options() {
   std::vector<std::string> options;
   options.reserve(include_folders_.size() + definitions_.size());
   for (const std::string& folder : include_folders_) {
@@ -300,7 +323,19 @@ int CommandLine::hunt() {
   for (const std::string& name : hunt_modules_) {
     hunt_.modules.push_back({name, options});
   }
-  return run_hunt(std::move(hunt_));
+  return std::move(hunt_);
+}
+
+void CommandLine::add_faults() {
+  CLI::App& command = add(
+      "faults",
+      "Makes each call of a module that can fail do so: each alone in several schedules, then each two\n"
+      "of them. Says which call sites failed, and which of them the module survived.",
+      "  nmrfuzz faults driver.c\n  nmrfuzz faults flow-hub --json -", [this] { return run_faults(hunt_options()); });
+  add_modules(command);
+  add_jobs(command, hunt_.plan.jobs)->group("budget");
+  add_exploration(command);
+  add_report(command);
 }
 
 void CommandLine::add_replay() {

@@ -52,7 +52,7 @@ TEST_F(Command, UsageErrorsNameTheNearestThing) {
       {"hunt x.c --schedules 0", "expected a number from 1"},
       {"hunt x.c --world anyy", "'anyy' is no world"},
       {"hunt x.c --world any --world windows", "'any' and 'windows' exclude each other"},
-      {"hunt x.c --faults sweep", "expected on or off, got 'sweep'"},
+      {"hunt x.c --faults swep", "expected off, on or sweep, got 'swep'"},
       {"hunt x.c --build tsan", "expected plain or asan, got 'tsan'"},
       {"hunt", "MODULE"},
       {"replay", "FILE"},
@@ -301,6 +301,49 @@ TEST_F(Command, AnotherBuildSaysThatItCannotSeeTheFinding) {
   EXPECT_EQ(replayed.status, 1);
   EXPECT_NE(replayed.out.find("plain: reached, not observable in this build"), std::string::npos) << replayed.out;
   EXPECT_NE(replayed.out.find("asan: reproduced 1 of 1"), std::string::npos) << replayed.out;
+}
+
+TEST_F(Command, FaultsFailsEachCallAndSaysWhatCameOfIt) {
+  write_module("right.c", true);
+  const Said survived = run("faults right.c --out out --json -");
+  EXPECT_EQ(survived.status, 0) << survived.err;
+  Json json = Json::parse(survived.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << survived.out;
+  ASSERT_EQ(json["sites"].size(), 1U) << survived.out;
+  EXPECT_EQ(json["sites"][0]["routine"], "NmrRegisterProvider");
+  EXPECT_EQ(json["sites"][0]["place"].get<std::string>().substr(0, 20), "DriverEntry right.c:");
+  EXPECT_GE(json["sites"][0]["failures"], 8);
+  EXPECT_EQ(json["sites"][0]["findings"], 0);
+
+  // Leaves its memory behind when it cannot register.
+  write("leaks.c", std::string(kPreamble) +
+                       "#define LEAVE if (NmrDeregisterProvider(Registration) == STATUS_PENDING) "
+                       "NmrWaitForProviderDeregisterComplete(Registration); ExFreePool(Memory);\n"
+                       "static PVOID Memory;\n" +
+                       std::string(kForgetful) +
+                       "NTSTATUS Entry(PDRIVER_OBJECT d, PUNICODE_STRING p) {\n"
+                       "  Memory = ExAllocatePool2(POOL_FLAG_NON_PAGED, 8, 'kael');\n"
+                       "  return Memory ? DriverEntry(d, p) : STATUS_NO_MEMORY;\n}\n"
+                       "#define DriverEntry Entry\n");
+  std::string leaks = module::read_file((folder_ / "leaks.c").string()).value();
+  const std::string entry = "NTSTATUS DriverEntry(";
+  leaks.replace(leaks.find(entry), entry.size(), "NTSTATUS Start(");
+  leaks.replace(leaks.find("NTSTATUS Entry("), 15, entry);
+  leaks.replace(leaks.find("DriverEntry(d, p) :"), 11, "Start");
+  write("leaks.c", leaks);
+  const Said found = run("faults leaks.c --out out");
+  EXPECT_EQ(found.status, 1) << found.err;
+  EXPECT_NE(found.out.find("memory-leak: "), std::string::npos) << found.out;
+  EXPECT_NE(found.out.find("2 call sites failed, 1 survived"), std::string::npos) << found.out;
+  EXPECT_EQ(run("replay " + reproducer()).status, 1);
+}
+
+TEST_F(Command, ASweepGoesOnAsAHunt) {
+  write_module("right.c", true);
+  const Said said = run("hunt right.c --faults sweep --schedules 100 --out out");
+  EXPECT_EQ(said.status, 0) << said.err;
+  EXPECT_NE(said.out.find("no finding in 100 schedules"), std::string::npos) << said.out;
+  EXPECT_NE(said.out.find("1 call site failed, 1 survived"), std::string::npos) << said.out;
 }
 
 TEST_F(Command, ListAndRulesInJson) {

@@ -31,6 +31,8 @@ struct HuntOptions {
   std::string json;
 };
 int run_hunt(HuntOptions options);
+// A hunt that is a sweep of failures and nothing else.
+int run_faults(HuntOptions options);
 
 struct ReplayOptions {
   std::string file;

@@ -11,15 +11,21 @@
 
 namespace nmrfuzz::fuzz {
 
+// Whether routines that can fail do: never; now and then; each call in turn, then pairs (fault_sweep.h).
+enum class Faults : std::uint8_t { kOff, kOn, kSweep };
+
 struct Conditions {
   bool any_world = true;
   nmr::World world;  // where any_world is false
-  bool faults = true;
+  Faults faults = Faults::kOn;
   bool strict = false;  // notes are findings
   std::uint64_t step_limit = schedule::kStepLimitDefault;
 
   bool operator==(const Conditions&) const = default;
 };
+
+std::string_view name_of(Faults faults);
+std::optional<Faults> faults_named(std::string_view name);
 
 // "any", "windows" or assignments.
 std::string world_text(const Conditions& conditions);

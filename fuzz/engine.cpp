@@ -36,6 +36,9 @@ struct Engine::Parts final : contract::FindingSink {
         settings(chosen) {
     constexpr std::size_t kNotes = 40;
     notes_met.reserve(kNotes);
+    if (settings.watch_failures) {
+      failures.emplace(recorder, images);
+    }
     if (settings.rules) {
       rules.emplace(recorder, *this);
     }
@@ -97,9 +100,10 @@ struct Engine::Parts final : contract::FindingSink {
   schedule::Scheduler scheduler;
   kernel::Kernel kernel;
   nmr::FiberRegistrar registrar;
-  std::optional<contract::Rules> rules;
   peers::Peers peers;
   std::vector<module::Image*> images;
+  std::optional<FailureWatch> failures;  // sees an event before a rule may end the execution
+  std::optional<contract::Rules> rules;
   std::vector<std::unique_ptr<module::Driver>> drivers;
   std::vector<Life> lives;
   std::vector<peers::NpiUse> uses;    // of the modules under test, learned by the probe
@@ -142,6 +146,9 @@ void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed, co
   finding.reset();
   first_note.reset();
   recorder.reset();
+  if (failures) {
+    failures->reset();
+  }
   if (rules) {
     rules->reset();
   }
@@ -198,6 +205,7 @@ Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, c
   execution.events = finding ? finding->event_number + 1 : recorder.size();
   execution.steps = scheduler.steps();
   execution.decisions = decisions.count - scenario_numbers;
+  execution.fallible_calls = kernel.fallible_calls();
   execution.registrations = count_registrations();
   return execution;
 }
@@ -342,6 +350,10 @@ Execution Engine::run(schedule::Strategy& strategy, std::uint64_t seed) { return
 
 Execution Engine::run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario& scenario) {
   return parts_->run(strategy, seed, &scenario);
+}
+
+std::span<const FailureSite> Engine::failure_sites() const {
+  return parts_->failures ? parts_->failures->sites() : std::span<const FailureSite>();
 }
 
 Execution Engine::repeat(std::span<const std::uint16_t> decisions) {

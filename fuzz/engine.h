@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "contract/finding.h"
+#include "fuzz/failure_watch.h"
 #include "fuzz/scenario.h"
 #include "fuzz/scenario_codec.h"
 #include "module/image.h"
@@ -28,8 +29,9 @@ struct Settings {
   nmr::World world;
   bool faults = true;
   std::uint64_t step_limit = schedule::kStepLimitDefault;
-  bool rules = true;    // false: nothing is judged; for benchmarks
-  bool strict = false;  // notes are findings
+  bool rules = true;            // false: nothing is judged; for benchmarks
+  bool strict = false;          // notes are findings
+  bool watch_failures = false;  // for failure_sites()
 };
 
 // The result of one execution.
@@ -40,9 +42,10 @@ struct Execution {
   trace::TraceHash hash = 0;              // at the finding, or at the end
   std::uint64_t events = 0;               // likewise
   std::uint64_t steps = 0;
-  std::uint32_t decisions = 0;      // not counting the scenario's
-  std::uint32_t registrations = 0;  // successful Register calls of modules under test
-  std::string world;                // as text; filled by describe() only
+  std::uint32_t decisions = 0;       // not counting the scenario's
+  std::uint32_t fallible_calls = 0;  // of the modules, to routines that can fail
+  std::uint32_t registrations = 0;   // successful Register calls of modules under test
+  std::string world;                 // as text; filled by describe() only
 };
 
 // A finding in words, made by repeating its execution.
@@ -81,6 +84,10 @@ class Engine {
   Execution run(schedule::Strategy& strategy, std::uint64_t seed);
   // As above, of a given scenario. REQUIRES: it is one for shape().
   Execution run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario& scenario);
+
+  // Where in the modules the calls were that the latest execution made fail: the first two. Empty unless they are
+  // watched.
+  std::span<const FailureSite> failure_sites() const;
 
   // Runs the execution that a decision log decides, as far as it fits these modules. REQUIRES: as describe().
   Execution repeat(std::span<const std::uint16_t> decisions);

@@ -140,6 +140,8 @@ std::string text_of(const Event& event) {
     case EventKind::kNpiCallEnter:
     case EventKind::kNpiCallExit:
       return call_text(event);
+    case EventKind::kInjectedFailure:
+      return fmt::format("{} is made to fail (call {} of those that can)", routine, event.a);
     case EventKind::kNone:
     case EventKind::kCount:
       break;

@@ -40,6 +40,9 @@ class Hunt {
     }
     result_.discoveries = discoveries_.take();
     result_.notes = take_notes();
+    for (auto& [key, site] : sites_) {
+      result_.sites.push_back(std::move(site));
+    }
     result_.seconds = elapsed();
     return std::move(result_);
   }
@@ -70,6 +73,7 @@ class Hunt {
     order.stride = plan_.jobs;
     order.end = plan_.schedules.value_or(kNoEnd);
     order.keep_going = plan_.keep_going;
+    order.sweep_only = plan_.sweep_only;
     std::string error;
     lanes_[lane].worker = WorkerProcess::start(std::move(order), plan_.build, {}, error);
     if (lanes_[lane].worker == nullptr) {
@@ -149,6 +153,8 @@ class Hunt {
       on_found(*found);
     } else if (const auto* noted = std::get_if<Noted>(&message)) {
       on_noted(*noted);
+    } else if (const auto* site = std::get_if<SiteReport>(&message)) {
+      on_site(*site);
     } else if (const auto* failure = std::get_if<CannotLoad>(&message)) {
       result_.unusable = load_failure_text(modules_, *failure);
     } else if (std::holds_alternative<Ready>(message) && !others_started_) {
@@ -157,6 +163,14 @@ class Hunt {
         start(i, i);
       }
     }
+  }
+
+  void on_site(const SiteReport& told) {
+    SiteReport& site =
+        sites_.try_emplace({told.routine, told.place}, SiteReport{told.routine, told.place}).first->second;
+    site.failures += told.failures;
+    site.findings += told.findings;
+    site.pair_findings += told.pair_findings;
   }
 
   // Of each signature the first.
@@ -266,6 +280,7 @@ class Hunt {
   Discoveries discoveries_;
   std::map<std::string, Note> notes_;  // by signature
   std::vector<Lane> lanes_;
+  std::map<std::pair<std::string, std::string>, SiteReport> sites_;
   bool others_started_ = false;
   std::uint64_t bound_ = std::numeric_limits<std::uint64_t>::max();
   std::optional<Found> first_;  // the lowest, without --keep-going

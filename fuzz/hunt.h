@@ -26,7 +26,8 @@ struct HuntPlan {
   std::optional<double> seconds;
   unsigned jobs = 1;
   bool keep_going = false;
-  std::string out;  // folder for reproducers; exists
+  bool sweep_only = false;  // ends with the sweep of failures, which conditions.faults asks for
+  std::string out;          // folder for reproducers; exists
 };
 
 // One finding, with the reproducer that it was written to.
@@ -52,6 +53,7 @@ struct HuntResult {
   std::uint64_t cut_short = 0;         // schedules that needed more threads, timers or objects than there are
   std::vector<Discovery> discoveries;  // by schedule; of each signature the first
   std::vector<Note> notes;             // likewise; they are no findings
+  std::vector<SiteReport> sites;       // of a sweep: where calls were made to fail, by routine and place
   bool interrupted = false;
   std::string unusable;  // the modules cannot be run: why
   std::string fault;     // nmrfuzz itself failed: how

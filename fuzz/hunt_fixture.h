@@ -22,7 +22,8 @@ namespace nmrfuzz::fuzz {
 // A module with an engine of its own, in the default conditions of a hunt.
 class Hunted {
  public:
-  explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {}) {
+  explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {},
+                  const Settings& settings = {}) {
     module::BuildRequest request;
     request.sources = sources;
     request.options = options;
@@ -39,7 +40,7 @@ class Hunted {
     }
     image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
     images_ = {image_.get()};
-    engine_.emplace(*ring_, *log_, images_, Settings{});
+    engine_.emplace(*ring_, *log_, images_, settings);
     exploration_.emplace(*engine_, "mix");
   }
 

@@ -28,12 +28,6 @@ Outcome outcome_of(const HuntResult& result, const std::string& name) {
   if (!result.discoveries.empty()) {
     return {kFinding, ""};
   }
-  if (result.schedules == 0) {
-    return {kUnusable, "no schedule was run: give it more --time or --schedules"};
-  }
-  if (result.cut_short == result.schedules) {
-    return {kUnusable, text_of_cut_short(result)};
-  }
   if (result.registrations == 0) {
     return {
         kUnusable,
@@ -41,6 +35,12 @@ Outcome outcome_of(const HuntResult& result, const std::string& name) {
                     "calls NmrRegisterProvider or NmrRegisterClient, that it gets that far, and that what it calls "
                     "before succeeds",
                     name, result.schedules)};
+  }
+  if (result.schedules == 0) {
+    return {kUnusable, "no schedule was run: give it more --time or --schedules"};
+  }
+  if (result.cut_short == result.schedules) {
+    return {kUnusable, text_of_cut_short(result)};
   }
   return {kClean, ""};
 }
@@ -56,6 +56,7 @@ RunDocument document_of(const ModuleSet& modules, const HuntPlan& plan, const Hu
   document.seconds = result.seconds;
   document.findings = result.discoveries;
   document.notes = result.notes;
+  document.sites = result.sites;
   return document;
 }
 

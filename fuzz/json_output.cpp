@@ -55,6 +55,13 @@ Json run_object(const RunDocument& run) {
   for (const Note& note : run.notes) {
     json["notes"].push_back(note_json(note));
   }
+  for (const SiteReport& site : run.sites) {
+    json["sites"].push_back({{"routine", site.routine},
+                             {"place", site.place},
+                             {"failures", site.failures},
+                             {"findings", site.findings},
+                             {"pair_findings", site.pair_findings}});
+  }
   return json;
 }
 

@@ -20,7 +20,8 @@ std::string rules_json(std::span<const CorpusModule> corpus);
 // {"worlds":[{"name","point","question","default","variants":[{"name","drawn","meaning"}]}]}
 std::string worlds_json();
 
-// What `hunt --json` and `replay --json` say.
+// What `hunt --json`, `faults --json` and `replay --json` say. Of a sweep of failures also
+// "sites":[{"routine","place","failures","findings","pair_findings"}].
 struct RunDocument {
   std::vector<std::string> modules;
   std::string strategy;
@@ -31,7 +32,8 @@ struct RunDocument {
   double seconds = 0;
   std::vector<Discovery> findings;
   std::vector<Note> notes;
-  bool with_hash = false;  // replay's
+  std::vector<SiteReport> sites;  // of a sweep of failures
+  bool with_hash = false;         // replay's
   std::uint64_t trace_hash = 0;
 };
 std::string run_json(const RunDocument& document);

@@ -13,6 +13,7 @@
 #include "fuzz/engine.h"
 #include "fuzz/exit_status.h"
 #include "fuzz/exploration.h"
+#include "fuzz/failure_statistics.h"
 #include "fuzz/scenario_codec.h"
 #include "fuzz/shared_state.h"
 #include "fuzz/strategies.h"
@@ -86,6 +87,7 @@ class Worker {
   void send(const WorkerMessage& message) const;
 
   void hunt(Engine& engine);
+  void tell(FailureStatistics& failures) const;
   void explain(Engine& engine, const Execution& execution, std::string_view strategy);
   void explain_note(Engine& engine, const Execution& execution);
   bool worth_explaining(const contract::Finding& finding);
@@ -155,7 +157,8 @@ int Worker::run() {
   Settings settings;
   settings.any_world = order_.conditions.any_world;
   settings.world = order_.conditions.world;
-  settings.faults = order_.conditions.faults;
+  settings.faults = order_.conditions.faults != Faults::kOff;
+  settings.watch_failures = order_.conditions.faults == Faults::kSweep;
   settings.strict = order_.conditions.strict;
   settings.step_limit = order_.conditions.step_limit;
 
@@ -180,14 +183,17 @@ int Worker::run() {
 }
 
 void Worker::hunt(Engine& engine) {
-  Exploration exploration(engine, order_.strategy);
+  Exploration exploration(engine, order_.strategy, order_.conditions.faults == Faults::kSweep);
+  const std::uint64_t end = order_.sweep_only ? std::min(order_.end, exploration.sweep()->size()) : order_.end;
+  FailureStatistics failures;
   // A module that registered nothing in so many schedules will not register anything.
   constexpr std::uint64_t kPatience = 1000;
+  constexpr std::uint64_t kSchedulesPerTelling = 1024;
   std::uint64_t done = 0;
-  for (std::uint64_t number = order_.first; number < order_.end; number += order_.stride) {
+  for (std::uint64_t number = order_.first; number < end; number += order_.stride) {
     if (number >= state_->stop_before.load(std::memory_order_relaxed) ||
         (done >= kPatience && state_->registrations == 0)) {
-      return;
+      break;
     }
     const std::uint64_t seed = schedule::seed_of_schedule(order_.seed, number);
     state_->schedule.store(number, std::memory_order_relaxed);
@@ -200,15 +206,26 @@ void Worker::hunt(Engine& engine) {
     if (execution.end == schedule::EndReason::kOutOfThreads) {
       state_->cut_short.fetch_add(1, std::memory_order_relaxed);
     }
+    failures.count(engine.failure_sites(), execution.finding.has_value());
+    if (done % kSchedulesPerTelling == 0) {
+      tell(failures);
+    }
     if (execution.note) {
       explain_note(engine, execution);
     }
     if (execution.finding) {
       explain(engine, execution, StrategySet::name_of_schedule(order_.strategy, number));
       if (!order_.keep_going) {
-        return;
+        break;
       }
     }
+  }
+  tell(failures);
+}
+
+void Worker::tell(FailureStatistics& failures) const {
+  for (SiteReport& report : failures.take(images_)) {
+    send(std::move(report));
   }
 }
 

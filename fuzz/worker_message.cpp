@@ -58,6 +58,15 @@ Json to_json(const Replayed& replayed) {
           {"decisions_left", replayed.decisions_left}};
 }
 
+Json to_json(const SiteReport& site) {
+  return {{"is", "site"},
+          {"routine", site.routine},
+          {"place", site.place},
+          {"failures", site.failures},
+          {"findings", site.findings},
+          {"pair_findings", site.pair_findings}};
+}
+
 Json to_json(const TraceLine& line) { return {{"is", "line"}, {"text", line.text}}; }
 
 Json to_json(const Places& places) {
@@ -115,6 +124,10 @@ WorkerMessage message_from(const Json& json) {
   if (is == "replayed") {
     return replayed_from(json);
   }
+  if (is == "site") {
+    return SiteReport{json.at("routine"), json.at("place"), json.at("failures"), json.at("findings"),
+                      json.at("pair_findings")};
+  }
   if (is == "line") {
     return TraceLine{json.at("text")};
   }
@@ -130,7 +143,7 @@ WorkerOrder order_from(const Json& json) {
   if (const auto wrong = set_world(order.conditions, json.at("world").get<std::string>())) {
     throw std::invalid_argument(*wrong);
   }
-  order.conditions.faults = json.at("faults");
+  order.conditions.faults = json.at("faults").get<Faults>();
   order.conditions.strict = json.at("strict");
   order.conditions.step_limit = json.at("step_limit");
   order.strategy = json.at("strategy");
@@ -139,6 +152,7 @@ WorkerOrder order_from(const Json& json) {
   order.stride = json.at("stride");
   order.end = json.at("end");
   order.keep_going = json.at("keep_going");
+  order.sweep_only = json.at("sweep_only");
   order.times = json.at("times");
   order.events = json.at("events");
   for (const Json& place : json.at("places")) {
@@ -168,6 +182,7 @@ std::string encode(const WorkerOrder& order) {
                {"stride", order.stride},
                {"end", order.end},
                {"keep_going", order.keep_going},
+               {"sweep_only", order.sweep_only},
                {"times", order.times},
                {"events", order.events},
                {"places", places}});

@@ -35,6 +35,7 @@ struct WorkerOrder {
   std::uint64_t stride = 1;
   std::uint64_t end = 0;
   bool keep_going = false;
+  bool sweep_only = false;  // a hunt ends with its sweep
   std::uint64_t times = 0;
   std::uint64_t events = 0;  // of the execution that is replayed, up to its finding
   std::vector<CodePlace> places;
@@ -69,6 +70,15 @@ struct Noted {
   Report report;
 };
 
+// A place in a module that calls a routine which can fail, and what came of its failures since it was last told.
+struct SiteReport {
+  std::string routine;
+  std::string place;  // "function file:line"
+  std::uint64_t failures = 0;
+  std::uint64_t findings = 0;       // of the executions in which it alone failed
+  std::uint64_t pair_findings = 0;  // of those in which another call failed too
+};
+
 // One replay.
 struct Replayed {
   std::string kind;  // of the finding; empty without one
@@ -90,7 +100,7 @@ struct Places {
   std::vector<std::string> functions;
 };
 
-using WorkerMessage = std::variant<Ready, CannotLoad, Found, Noted, Replayed, TraceLine, Places>;
+using WorkerMessage = std::variant<Ready, CannotLoad, Found, Noted, SiteReport, Replayed, TraceLine, Places>;
 
 std::string encode(const WorkerOrder& order);
 std::optional<WorkerOrder> decode_order(std::string_view text);

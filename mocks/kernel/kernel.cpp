@@ -52,14 +52,17 @@ void Kernel::breach(Routine routine, Outcome outcome, ObjectNumber object, std::
   write(EventKind::kBreach, routine, object, 0, a, b, outcome);
 }
 
-bool Kernel::counted_call_fails() {
+bool Kernel::counted_call_fails(Routine routine) {
   // One in eight where failures are on at all: executions with none and with several both occur often.
   constexpr std::uint32_t kOdds = 8;
   ++fallible_calls_;
-  if (options_.faults || is_mutant(Mutant::kFailsUnasked)) {
-    return scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1;
+  const bool fails = options_.faults || is_mutant(Mutant::kFailsUnasked)
+                         ? scheduler_.choose(kOdds, schedule::ChoiceKind::kFault) == kOdds - 1
+                         : fallible_calls_ == options_.failing_calls[0] || fallible_calls_ == options_.failing_calls[1];
+  if (fails) {
+    write(EventKind::kInjectedFailure, routine, 0, 0, fallible_calls_);
   }
-  return fallible_calls_ == options_.failing_calls[0] || fallible_calls_ == options_.failing_calls[1];
+  return fails;
 }
 
 bool Kernel::probe_elsewhere(Routine routine, const void* pointer, std::size_t bytes) {

@@ -151,7 +151,7 @@ class Kernel {
   // Reports that the current call breaks the routine's protocol.
   void breach(Routine routine, Outcome outcome, ObjectNumber object = 0, std::uint64_t a = 0, std::uint64_t b = 0);
   // Whether this call of a routine that can fail fails. A decision, or planned beforehand. The environment's do not.
-  bool fails(Routine) { return thread_state().module != 0 && counted_call_fails(); }
+  bool fails(Routine routine) { return thread_state().module != 0 && counted_call_fails(routine); }
   // Calls of modules to routines that can fail, so far.
   std::uint32_t fallible_calls() const { return fallible_calls_; }
 
@@ -261,7 +261,7 @@ class Kernel {
     std::uint8_t irql;
     std::uint64_t held;  // ThreadState::held()
   };
-  bool counted_call_fails();
+  bool counted_call_fails(Routine routine);
   // probe() for what is not plainly in a live pool block.
   bool probe_elsewhere(Routine routine, const void* pointer, std::size_t bytes);
   [[gnu::always_inline]] Entry enter(ModuleNumber module) {

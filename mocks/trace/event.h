@@ -77,6 +77,8 @@ enum class EventKind : std::uint8_t {
   kNpiCallEnter,  // object: binding, 0 if several share the table; status: nmr::Role of the caller's side; a: index of
                   // the function; b: number of the first argument if an event has named that value before, else 0
   kNpiCallExit,   // as kNpiCallEnter
+
+  kInjectedFailure,  // the module's call of routine is made to fail; a: its number among those that can (from 1)
   kCount
 };
 
