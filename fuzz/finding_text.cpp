@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "contract/rule_table.h"
+#include "fuzz/scenario_text.h"
 #include "fuzz/words.h"
 
 namespace nmrfuzz::fuzz {
@@ -39,6 +40,7 @@ std::string finding_text(const Discovery& discovery) {
   text += indented("caused at", report.cause_stack);
   const std::size_t shown = std::min(kEventsShown, report.events.size());
   text += indented("last events", std::span(report.events).last(shown));
+  text += indented("scenario", oddities_of(reproducer.scenario));
   text += fmt::format("  seed {}, schedule {} ({}), world {}, trace hash {}\n", reproducer.seed, reproducer.schedule,
                       reproducer.strategy,
                       report.world.empty() ? nmr::text_of(reproducer.scenario.scenario.world) : report.world,

@@ -123,6 +123,31 @@ std::string print_scenario(const ShapedScenario& shaped) {
   return text;
 }
 
+std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
+  constexpr std::size_t kPeersShown = 4;
+  const Scenario& scenario = shaped.scenario;
+  std::vector<std::string> odd;
+  if (scenario.faults.mode != FaultMode::kNone) {
+    odd.push_back(fmt::format("faults {}", faults_text(scenario.faults)));
+  }
+  for (std::size_t i = 0; i < scenario.modules.size(); ++i) {
+    if (scenario.modules[i] != ModulePlan{}) {
+      odd.push_back(fmt::format("unload {} {}", i + 1, module_text(scenario.modules[i])));
+    }
+  }
+  if (scenario.peers != plain_scenario(shaped.shape).peers) {
+    for (std::size_t i = 0; i < std::min(kPeersShown, scenario.peers.size()); ++i) {
+      odd.push_back(fmt::format("peer {}", peer_text(scenario.peers[i])));
+    }
+    if (scenario.peers.empty()) {
+      odd.emplace_back("no peers");
+    } else if (scenario.peers.size() > kPeersShown) {
+      odd.push_back(fmt::format("{} more peers", scenario.peers.size() - kPeersShown));
+    }
+  }
+  return odd;
+}
+
 bool ScenarioLines::knows(std::string_view key) {
   return key == "npis" || key == "world" || key == "faults" || key == "unload" || key == "peer";
 }

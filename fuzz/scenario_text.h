@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fuzz/scenario.h"
 
@@ -19,6 +20,9 @@ namespace nmrfuzz::fuzz {
 
 // All lines, each with its end.
 std::string print_scenario(const ShapedScenario& shaped);
+
+// The lines that are not as in the plain scenario, but for the world's: for people. Of many peers the first few.
+std::vector<std::string> oddities_of(const ShapedScenario& shaped);
 
 // The scenario named by a sequence of lines.
 class ScenarioLines {

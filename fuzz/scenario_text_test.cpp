@@ -30,6 +30,18 @@ TEST(ScenarioText, PrintsAsDocumented) {
             "peer 2 first-detach=complete-from-dpc departure=at-rest visits=3\n");
 }
 
+TEST(ScenarioText, SaysWhatIsOdd) {
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(oddities_of({{2, 1}, plain_scenario({2, 1})}), Lines());
+  EXPECT_EQ(oddities_of(full()), (Lines{"faults call 3 and 17", "unload 1 soon 12 lives 3", "unload 2 at-once lives 2",
+                                        "peer 1", "peer 2 first-detach=complete-from-dpc departure=at-rest visits=3"}));
+  ShapedScenario crowd{{9, 1}, plain_scenario({9, 1})};
+  crowd.scenario.peers.back().behaviour.answer = peers::Answer::kDecline;
+  EXPECT_EQ(oddities_of(crowd), (Lines{"peer 1", "peer 2", "peer 3", "peer 4", "5 more peers"}));
+  crowd.scenario.peers.clear();
+  EXPECT_EQ(oddities_of(crowd), Lines{"no peers"});
+}
+
 TEST(ScenarioText, ParsesWhatItPrints) {
   ShapedScenario drawn = full();
   drawn.scenario.faults = {FaultMode::kDrawn, {}};
