@@ -6,6 +6,7 @@
 
 #include "contract/rules.h"
 #include "fuzz/narrator.h"
+#include "fuzz/npi_uses.h"
 #include "kernel/kernel.h"
 #include "kernel/status.h"
 #include "module/driver.h"
@@ -81,7 +82,6 @@ struct Engine::Parts final : contract::FindingSink {
   Execution repeat(std::span<const std::uint16_t> recorded);
   Report narrate(std::span<const std::uint16_t> decided, const contract::Finding& expected, trace::TraceHash hash);
   void learn_npis();
-  bool learn_from_registrar();
   std::uint32_t count_registrations() const;
 
   static void load(void* life);
@@ -106,8 +106,7 @@ struct Engine::Parts final : contract::FindingSink {
   std::optional<contract::Rules> rules;
   std::vector<std::unique_ptr<module::Driver>> drivers;
   std::vector<Life> lives;
-  std::vector<peers::NpiUse> uses;    // of the modules under test, learned by the probe
-  std::vector<peers::NpiUse> peered;  // those of them that get peers
+  NpiUses uses;  // of the modules under test, learned by the probe
   Settings settings;
   ScenarioShape shape;
   ScenarioLimits limits;
@@ -180,7 +179,7 @@ void Engine::Parts::set_the_scene() {
   registrar.reset(scenario.world);
   peers.reset();
   for (const PeerPlan& peer : scenario.peers) {
-    peers.add(peered[peer.npi - 1], peer.behaviour);
+    peers.add(uses.peered()[peer.npi - 1], peer.behaviour);
   }
   lives.clear();
   modules_left = drivers.size();
@@ -265,39 +264,18 @@ std::uint32_t Engine::Parts::count_registrations() const {
   return count;
 }
 
-// Adds what the last execution registered to `uses`; whether there was anything new.
-bool Engine::Parts::learn_from_registrar() {
-  const std::size_t before = uses.size();
-  for (trace::ObjectNumber number = 1; number <= registrar.registrations(); ++number) {
-    const nmr::Registration& registration = registrar.registration(number);
-    const peers::NpiUse use{registration.characteristics.npi, registration.role};
-    if (registration.module != 0 && std::find(uses.begin(), uses.end(), use) == uses.end()) {
-      uses.push_back(use);
-    }
-  }
-  return uses.size() != before;
-}
-
 // Runs the execution in which every decision is its first alternative, until it shows no NPI that was not known before:
-// modules may register more once a peer has attached. NPIs that the modules use in both roles need no peers, and those
-// beyond kNpisMaximum get none.
+// modules may register more once a peer has attached.
 void Engine::Parts::learn_npis() {
   constexpr int kRounds = 4;
   schedule::ByteSource first_alternatives({});
   for (int round = 0; round < kRounds; ++round) {
     const Scenario plain = plain_scenario(shape);
     probed = run(first_alternatives, 0, &plain);
-    if (!learn_from_registrar()) {
+    if (!uses.learn(registrar)) {
       break;
     }
-    peered.clear();
-    for (const peers::NpiUse& use : uses) {
-      const peers::NpiUse matching{use.id, opposite(use.role)};
-      if (std::find(uses.begin(), uses.end(), matching) == uses.end() && peered.size() < ScenarioShape::kNpisMaximum) {
-        peered.push_back(use);
-      }
-    }
-    shape.npis = static_cast<std::uint32_t>(peered.size());
+    shape.npis = static_cast<std::uint32_t>(uses.peered().size());
   }
   limits = {settings.any_world, settings.world, settings.faults, kernel.fallible_calls()};
 }
@@ -326,14 +304,9 @@ Engine::~Engine() = default;
 
 const Execution& Engine::probe() const { return parts_->probed; }
 
-std::uint32_t Engine::npis_provided() const {
-  return static_cast<std::uint32_t>(std::count_if(parts_->uses.begin(), parts_->uses.end(),
-                                                  [](const auto& use) { return use.role == nmr::Role::kProvider; }));
-}
+std::uint32_t Engine::npis_provided() const { return parts_->uses.provided(); }
 
-std::uint32_t Engine::npis_consumed() const {
-  return static_cast<std::uint32_t>(parts_->uses.size()) - npis_provided();
-}
+std::uint32_t Engine::npis_consumed() const { return parts_->uses.consumed(); }
 
 schedule::Estimate Engine::estimate() const {
   schedule::Estimate estimate;
