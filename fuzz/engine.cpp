@@ -228,6 +228,8 @@ void Engine::Parts::load(void* argument) {
     }
     if (entered && life.driver->can_unload()) {
       self.await_moment_of_unload(life.plan);
+      // Long-lived timers have used theirs up by now, and unload is where they are taken back.
+      self.scheduler.renew_early_ticks();
       life.driver->unload();
     }
     if (lived == life.plan.lives || !life.driver->can_reload()) {

@@ -98,7 +98,9 @@ void Scheduler::reset(Strategy& strategy, std::uint64_t step_limit) {
 #endif
   now_ = 0;
   early_ticks_left_ = kEarlyTicksMaximum;
-  next_check_ = std::min(step_limit, kStepsPerEarlyTick);
+  next_early_tick_ = kStepsPerEarlyTick;
+  clock_rests_until_ = 0;
+  next_check_ = std::min(step_limit, next_early_tick_);
   timers_.reset();
   current_ = &threads_[kClock];
   on_stack_ = nullptr;
@@ -241,8 +243,8 @@ TimerId Scheduler::arm(std::uint64_t due, TimerRoutine routine, void* context, s
   }
   const bool was_empty = timers_.empty();
   const TimerId timer = timers_.arm(due, routine, context, argument);
-  if (was_empty && early_ticks_left_ != 0) {
-    add_runnable(threads_[kClock]);
+  if (was_empty) {
+    let_clock_run();
   }
   return timer;
 }
@@ -310,8 +312,36 @@ ThreadNumber Scheduler::tick_and_pick() {
 void Scheduler::tick_early() {
   if (--early_ticks_left_ == 0) {
     remove_runnable(threads_[kClock]);
+  } else {
+    rest_clock();
   }
   tick();
+}
+
+// For as long as is decided, so that a timer which is set again and again fires at any moment of an execution, not only
+// at its beginning.
+void Scheduler::rest_clock() {
+  constexpr std::array<std::uint16_t, 6> kPauses = {0, 0, 2, 8, 32, 128};  // in steps
+  const std::uint16_t pause = kPauses[choose(kPauses.size(), ChoiceKind::kMoment)];
+  if (pause != 0) {
+    remove_runnable(threads_[kClock]);
+    clock_rests_until_ = steps_ + pause;
+    plan_check();
+  }
+}
+
+// Makes the clock runnable, if a timer is set and may fire early.
+void Scheduler::let_clock_run() {
+  if (!timers_.empty() && early_ticks_left_ != 0 && clock_rests_until_ == 0) {
+    add_runnable(threads_[kClock]);
+  }
+}
+
+void Scheduler::plan_check() {
+  next_check_ = std::min(step_limit(), next_early_tick_);
+  if (clock_rests_until_ != 0) {
+    next_check_ = std::min(next_check_, clock_rests_until_);
+  }
 }
 
 void Scheduler::tick() {
@@ -333,18 +363,25 @@ void Scheduler::tick() {
   current_ = interrupted;
 }
 
-// A thread that polls for what a timer does must see it happen, however many ticks there were before.
+void Scheduler::renew_early_ticks() {
+  early_ticks_left_ = kEarlyTicksMaximum;
+  let_clock_run();
+}
+
 void Scheduler::check_steps() {
   if (steps_ > step_limit()) {
     end_at_step_limit();
   }
-  next_check_ = std::min(step_limit(), steps_ + kStepsPerEarlyTick);
-  if (early_ticks_left_ == 0) {
-    early_ticks_left_ = 1;
-    if (!timers_.empty()) {
-      add_runnable(threads_[kClock]);
-    }
+  if (steps_ > clock_rests_until_) {
+    clock_rests_until_ = 0;
   }
+  // A thread that polls for what a timer does must see it happen, however many ticks there were before.
+  if (steps_ > next_early_tick_) {
+    next_early_tick_ = steps_ + kStepsPerEarlyTick;
+    early_ticks_left_ = std::max(early_ticks_left_, 1U);
+  }
+  let_clock_run();
+  plan_check();
 }
 
 void Scheduler::end_at_step_limit() {

@@ -134,6 +134,9 @@ class Scheduler {
   TimerId arm(std::uint64_t due, TimerRoutine routine, void* context, std::uint64_t argument);
   bool disarm(TimerId timer);
 
+  // A new phase of the execution begins: timers may fire early in it as often as in a whole one without.
+  void renew_early_ticks();
+
   // Ends the execution at once; does not return. From a simulated thread or a timer routine.
   void end(EndReason reason);
   // Ends the current thread without returning from its body; does not return.
@@ -187,6 +190,9 @@ class Scheduler {
   ThreadNumber tick_and_pick();
   void tick();
   void tick_early();
+  void rest_clock();
+  void let_clock_run();
+  void plan_check();
   void check_steps();
   // The limit in force.
   std::uint64_t step_limit() const {
@@ -223,7 +229,9 @@ class Scheduler {
   Thread* on_stack_ =
       nullptr;  // whose stack is in use; differs from current_ while the clock ticks; null outside run()
   std::uint64_t steps_ = 0;
-  std::uint64_t next_check_ = 0;  // no later than step_limit_
+  std::uint64_t next_check_ = 0;         // when check_steps() is due: the next of the two below, or the step limit
+  std::uint64_t next_early_tick_ = 0;    // when there is one more, if they are used up
+  std::uint64_t clock_rests_until_ = 0;  // the clock is not runnable before, as long as threads are; 0 for no pause
   std::uint64_t step_limit_ = kStepLimitDefault;
   std::unique_ptr<Thread[]> threads_;
   std::unique_ptr<Operation[]> pending_;

@@ -417,6 +417,50 @@ TEST(Scheduler, TheClockMayTickAtAnyPoint) {
   EXPECT_NEAR(seen["ppp"], 250, 80);
 }
 
+// Sets itself again whenever it fires, and counts in which quarter of the execution.
+struct Quarters {
+  Machine& machine;
+  std::array<int, 4> ticks{};
+  int points = 0;
+  static constexpr int kPoints = 200;
+
+  static void fire(void* context, std::uint64_t) {
+    auto& self = *static_cast<Quarters*>(context);
+    ++self.ticks.at(static_cast<std::size_t>(self.points * 4 / kPoints));
+    self.arm();
+  }
+  void arm() { machine.scheduler.arm(machine.scheduler.now() + 1, &fire, this, 0); }
+};
+
+TEST(Scheduler, APeriodicTimerFiresLateInAnExecutionToo) {
+  Machine machine;
+  RandomWalk random;
+  constexpr int kExecutions = 400;
+  std::array<int, 4> executions{};  // with a tick in that quarter
+  for (std::uint64_t seed = 0; seed < kExecutions; ++seed) {
+    Quarters quarters{machine};
+    machine.run(random, seed, [&] {
+      machine.scheduler.spawn(
+          ThreadRole::kTest,
+          [](void* argument) {
+            auto& self = *static_cast<Quarters*>(argument);
+            self.arm();
+            for (; self.points < Quarters::kPoints; ++self.points) {
+              self.machine.scheduler.point({});
+            }
+            self.machine.scheduler.end(EndReason::kStopped);
+          },
+          &quarters);
+    });
+    for (std::size_t i = 0; i < executions.size(); ++i) {
+      executions[i] += quarters.ticks[i] != 0 ? 1 : 0;
+    }
+  }
+  for (const int count : executions) {
+    EXPECT_GT(count, kExecutions / 3);
+  }
+}
+
 TEST(Scheduler, TimersFireInDueOrderAndMoveTheClock) {
   Machine machine;
   RandomWalk random;

@@ -23,8 +23,9 @@ using trace::RoutineNumber;
 using trace::ThreadNumber;
 
 // Thread number 0 is the clock: picking it fires the next timer that is due, whatever else could run. Real threads may
-// be arbitrarily slow, so a time-out may fire at any moment; after kEarlyTicksMaximum such moments in one execution the
-// clock waits until nobody else can run or kStepsPerEarlyTick steps have gone by.
+// be arbitrarily slow, so a time-out may fire at any moment. After kEarlyTicksMaximum such moments in one phase (a
+// module's unload begins a new one) the clock waits until nobody else can run or kStepsPerEarlyTick steps have gone by.
+// In between it rests for a decided number of steps, so that they spread over the phase.
 inline constexpr ThreadNumber kClock = 0;
 
 // How an operation uses its object. Two operations conflict when they name the same object and one of them is a write.
