@@ -252,7 +252,9 @@ void CommandLine::add_hunt() {
   command.add_flag("--strict", plan.conditions.strict, "notes are findings")->group("exploration");
   command.add_flag("--keep-going", plan.keep_going, "do not stop at the first finding")->group("budget");
   add_jobs(command, plan.jobs)->group("budget");
-  add_read(command, "--strategy", "who decides: mix, random or pct (mix)",
+  add_read(command, "--strategy",
+           "who decides: mix of random and pct, random, pct, or run-to-completion (mix);\n"
+           "the last never preempts a thread: what a plain test would see",
            [&plan](const std::string& text) -> std::string {
              const std::vector<std::string> names = StrategySet::names();
              plan.strategy = text;
@@ -280,6 +282,14 @@ void CommandLine::add_hunt() {
            [&plan](const std::string& text) -> std::string {
              plan.conditions.faults = text == "on";
              return text == "on" || text == "off" ? "" : fmt::format("expected on or off, got '{}'", text);
+           })
+      ->group("exploration");
+  add_read(command, "--peers",
+           "modules at the other end: any number of them, or exactly one for each NPI, and no ladder of single\n"
+           "oddities at first: any or one (any)",
+           [&plan](const std::string& text) -> std::string {
+             plan.conditions.one_peer = text == "one";
+             return text == "any" || text == "one" ? "" : fmt::format("expected any or one, got '{}'", text);
            })
       ->group("exploration");
   command.add_option("--out", plan.out, "folder for reproducers (nmrfuzz-out)")->type_name("DIR")->group("report");

@@ -156,6 +156,7 @@ int Worker::run() {
   settings.any_world = order_.conditions.any_world;
   settings.world = order_.conditions.world;
   settings.faults = order_.conditions.faults;
+  settings.one_peer = order_.conditions.one_peer;
   settings.strict = order_.conditions.strict;
   settings.step_limit = order_.conditions.step_limit;
 
