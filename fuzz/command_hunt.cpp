@@ -71,9 +71,9 @@ int run_hunt(HuntOptions options) {
   }
   std::FILE* const out = human_output(options.json);
   std::fputs(modules->diagnostics.c_str(), stderr);
-  fmt::print(out, "hunting in {}: strategy {}, seed {}, world {}, faults {}, {} build, {}\n", modules->short_name(),
+  fmt::print(out, "hunting in {}: strategy {}, seed {}, world {}, faults {}{}, {} build, {}\n", modules->short_name(),
              plan.strategy, plan.seed, world_text(plan.conditions), name_of(plan.conditions.faults),
-             name_of(plan.build), budget_text(plan));
+             plan.conditions.one_peer ? ", peers one" : "", name_of(plan.build), budget_text(plan));
   std::fflush(out);
   remember_interrupts();
   Progress progress(modules->short_name());

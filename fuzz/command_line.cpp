@@ -247,7 +247,9 @@ void CommandLine::add_modules(CLI::App& command) {
 
 void CommandLine::add_exploration(CLI::App& command) {
   HuntPlan& plan = hunt_.plan;
-  add_read(command, "--strategy", "who decides: mix, random or pct (mix)",
+  add_read(command, "--strategy",
+           "who decides: mix of random and pct, random, pct, or run-to-completion (mix);\n"
+           "the last never preempts a thread: what a plain test would see",
            [&plan](const std::string& text) -> std::string {
              const std::vector<std::string> names = StrategySet::names();
              plan.strategy = text;
@@ -270,6 +272,14 @@ void CommandLine::add_exploration(CLI::App& command) {
           "how NMR behaves where its documentation is silent: any, windows, or SWITCH=VARIANT, repeatable (any);\n"
           "nmrfuzz rules --worlds explains them")
       ->allow_extra_args(false)
+      ->group("exploration");
+  add_read(command, "--peers",
+           "modules at the other end: any number of them, or exactly one for each NPI, and no ladder of single\n"
+           "oddities at first: any or one (any)",
+           [&plan](const std::string& text) -> std::string {
+             plan.conditions.one_peer = text == "one";
+             return text == "any" || text == "one" ? "" : fmt::format("expected any or one, got '{}'", text);
+           })
       ->group("exploration");
   command.add_flag("--strict", plan.conditions.strict, "notes are findings")->group("exploration");
 }

@@ -47,12 +47,13 @@ TEST_F(Command, UsageErrorsNameTheNearestThing) {
   const std::pair<const char*, const char*> cases[] = {
       {"hnut x.c", "no command 'hnut', did you mean 'hunt'?"},
       {"hunt x.c --seeed 3", "unknown option '--seeed', did you mean '--seed'?"},
-      {"hunt x.c --strategy ptc", "expected mix, random, pct, got 'ptc', did you mean 'pct'?"},
+      {"hunt x.c --strategy ptc", "expected mix, random, pct, run-to-completion, got 'ptc', did you mean 'pct'?"},
       {"hunt x.c --time 5x", "expected a time as 60s, 5m or 2h, got '5x'"},
       {"hunt x.c --schedules 0", "expected a number from 1"},
       {"hunt x.c --world anyy", "'anyy' is no world"},
       {"hunt x.c --world any --world windows", "'any' and 'windows' exclude each other"},
       {"hunt x.c --faults swep", "expected off, on or sweep, got 'swep'"},
+      {"hunt x.c --peers two", "expected any or one, got 'two'"},
       {"hunt x.c --build tsan", "expected plain or asan, got 'tsan'"},
       {"hunt", "MODULE"},
       {"replay", "FILE"},
@@ -163,6 +164,30 @@ TEST_F(Command, FindingIsReportedAndReplays) {
 
   const Said trace = run("replay " + file + " --trace");
   EXPECT_NE(trace.out.find("NmrRegisterProvider"), std::string::npos) << trace.out;
+}
+
+// With them the hunt has no plain schedules at first.
+TEST_F(Command, PeersOneIsExactlyOneAndReplays) {
+  write_module("m.c", false);
+  std::set<std::string> peers;
+  for (int seed = 1; seed <= 8; ++seed) {
+    fs::remove_all(folder_ / "out");
+    const Said result = run("hunt m.c --peers one --strategy run-to-completion --schedules 20 --out out --seed " +
+                            std::to_string(seed));
+    ASSERT_EQ(result.status, 1) << result.err;
+    EXPECT_NE(result.out.substr(0, result.out.find('\n')).find(", faults on, peers one, plain build"),
+              std::string::npos)
+        << result.out;
+    const std::string text = module::read_file(reproducer()).value_or("");
+    EXPECT_NE(text.find("\nfound strategy=run-to-completion "), std::string::npos) << text;
+    const std::size_t first = text.find("\npeer 1");
+    ASSERT_NE(first, std::string::npos) << text;
+    EXPECT_EQ(text.find("\npeer ", first + 1), std::string::npos) << text;
+    peers.insert(text.substr(first, text.find('\n', first + 1) - first));
+    EXPECT_EQ(run("replay " + reproducer()).status, 1) << text;
+  }
+  EXPECT_GT(peers.size(), 1U) << "all peers are alike";
+  EXPECT_EQ(run("hunt m.c --peers any --schedules 20 --out out").out.find("peers"), std::string::npos);
 }
 
 TEST_F(Command, ReplayTellsChangedSourcesAndChangedFilesApart) {

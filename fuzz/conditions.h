@@ -18,7 +18,8 @@ struct Conditions {
   bool any_world = true;
   nmr::World world;  // where any_world is false
   Faults faults = Faults::kOn;
-  bool strict = false;  // notes are findings
+  bool one_peer = false;  // for each NPI, and no ladder
+  bool strict = false;    // notes are findings
   std::uint64_t step_limit = schedule::kStepLimitDefault;
 
   bool operator==(const Conditions&) const = default;

@@ -21,6 +21,29 @@ namespace {
 
 constexpr std::string_view kFirstLine = "// nmrfuzz: module";
 
+constexpr std::string_view kHardnessForm = "17 schedules; 1000+ run to completion";
+
+// nullopt if `text` does not have the form above; the plus sign may be missing.
+std::optional<Hardness> hardness_of(std::string_view text) {
+  constexpr std::string_view kBehindFirst = " schedules; ";
+  constexpr std::string_view kBehindSecond = " run to completion";
+  const std::size_t first_end = text.find(kBehindFirst);
+  if (first_end == std::string_view::npos || !text.ends_with(kBehindSecond)) {
+    return std::nullopt;
+  }
+  std::string_view second = text.substr(first_end + kBehindFirst.size());
+  second.remove_suffix(std::min(second.size(), kBehindSecond.size()));
+  const bool survives = second.ends_with('+');
+  second.remove_suffix(survives ? 1 : 0);
+  const auto schedules = parse_number(text.substr(0, first_end));
+  const auto run_to_completion = parse_number(second);
+  constexpr std::uint32_t kMost = std::numeric_limits<std::uint32_t>::max();
+  if (!schedules || !run_to_completion || *schedules > kMost || *run_to_completion > kMost) {
+    return std::nullopt;
+  }
+  return Hardness{static_cast<std::uint32_t>(*schedules), static_cast<std::uint32_t>(*run_to_completion), survives};
+}
+
 bool is_source(const fs::path& path) { return path.extension() == ".c" || path.extension() == ".cpp"; }
 
 // Reads what the head of one source says: one module, or its variants.
@@ -92,7 +115,8 @@ class Head {
       module.interleaving = text == "yes";
       return text == "yes" || text == "no" || fail(fmt::format("interleaving '{}', expected yes or no", text));
     } else if (key == "hardness") {
-      module.hardness = text;
+      module.hardness = hardness_of(text);
+      return module.hardness || fail(fmt::format("hardness '{}', expected '{}'", text, kHardnessForm));
     } else {
       return fail(fmt::format("unknown key '{}'", key));
     }

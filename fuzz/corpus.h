@@ -10,7 +10,7 @@
 //   rule          rules that the defect breaks; or none
 //   needs         what has to happen for the defect to show
 //   interleaving  yes if the order of threads decides
-//   hardness      how rare that is, if somebody measured it
+//   hardness      how rare that is, as cmake/hardness.sh measures it: "17 schedules; 1000+ run to completion"
 //   variant       NAME OPTION...: a module of that name, compiled with these options; the keys before the first variant
 //                 are those of all, the keys behind a variant its own
 #pragma once
@@ -24,6 +24,16 @@
 
 namespace nmrfuzz::fuzz {
 
+// How many schedules it takes to find a planted defect: medians over seeds.
+struct Hardness {
+  std::uint32_t schedules = 0;  // of the default hunt
+  std::uint32_t run_to_completion =
+      0;                  // of a plain test: threads run to completion, one peer for each NPI, no failures
+  bool survives = false;  // the plain test found nothing in so many schedules
+
+  bool operator==(const Hardness&) const = default;
+};
+
 struct CorpusModule {
   std::string name;
   std::vector<std::string> sources;  // paths
@@ -35,7 +45,7 @@ struct CorpusModule {
   std::vector<std::string> rules;
   std::string needs;
   bool interleaving = false;
-  std::string hardness;
+  std::optional<Hardness> hardness;  // if it was measured
 };
 
 // $NMRFUZZ_CORPUS, else the one that lies beside the sources of this program.

@@ -40,7 +40,8 @@ class CorpusFolder : public testing::Test {
 
 constexpr const char* kHead =
     "// nmrfuzz: module\n// summary: A: sentence.\n// provides: 2\n// consumes: 1\n// expect: deadlock, bad-call\n"
-    "// rule: R77, R68\n// needs: luck\n// interleaving: yes\n// hardness: 3\n\n// not: a key\nint x;\n";
+    "// rule: R77, R68\n// needs: luck\n// interleaving: yes\n// hardness: 3 schedules; 250 run to completion\n\n// "
+    "not: a key\nint x;\n";
 
 TEST_F(CorpusFolder, ReadsHeads) {
   write("planted/b.c", kHead);
@@ -67,14 +68,16 @@ TEST_F(CorpusFolder, ReadsHeads) {
   EXPECT_EQ(planted.rules, (std::vector<std::string>{"R77", "R68"}));
   EXPECT_EQ(planted.needs, "luck");
   EXPECT_TRUE(planted.interleaving);
-  EXPECT_EQ(planted.hardness, "3");
+  EXPECT_EQ(planted.hardness, (Hardness{3, 250, false}));
+  EXPECT_EQ(right.hardness, std::nullopt);
 }
 
 TEST_F(CorpusFolder, ReadsVariants) {
   write("planted/many.c",
         "// nmrfuzz: module\n// summary: S\n// provides: 9\n// expect: deadlock\n// rule: R95\n"
         "// variant: many-2 -DCOUNT=2  -DROLE=1\n// provides: 2\n"
-        "// variant: many-1 -DCOUNT=1\n// consumes: 1\n// expect: bad-call, irql\n\n// variant: no key\n");
+        "// variant: many-1 -DCOUNT=1\n// consumes: 1\n// expect: bad-call, irql\n// hardness: 17 schedules; 1000+ run "
+        "to completion\n\n// variant: no key\n");
   std::string error;
   const auto corpus = read_corpus(folder_, error);
   ASSERT_TRUE(corpus) << error;
@@ -86,7 +89,9 @@ TEST_F(CorpusFolder, ReadsVariants) {
   EXPECT_EQ(one.provides, 9U) << "not the other variant's";
   EXPECT_EQ(one.consumes, 1U);
   EXPECT_EQ(one.expected, (std::vector{contract::FindingKind::kBadCall, contract::FindingKind::kIrql}));
+  EXPECT_EQ(one.hardness, (Hardness{17, 1000, true}));
   const CorpusModule& two = (*corpus)[1];
+  EXPECT_EQ(two.hardness, std::nullopt);
   EXPECT_EQ(two.name, "many-2");
   EXPECT_EQ(two.options, (std::vector<std::string>{"-DCOUNT=2", "-DROLE=1"}));
   EXPECT_EQ(two.provides, 2U);
@@ -104,6 +109,12 @@ TEST_F(CorpusFolder, SaysWhatIsWrongAndWhere) {
       {"// nmrfuzz: module\n// expect: crash\n", "planted/b.c:2: 'crash' is no kind of finding"},
       {"// nmrfuzz: module\n// variant: alone\n",
        "planted/b.c:2: variant 'alone', expected a name and the compiler's options"},
+      {"// nmrfuzz: module\n// hardness: median 3 schedules\n",
+       "planted/b.c:2: hardness 'median 3 schedules', expected '17 schedules; 1000+ run to completion'"},
+      {"// nmrfuzz: module\n// hardness: 3 schedules; + run to completion\n",
+       "planted/b.c:2: hardness '3 schedules; + run to completion', expected '17 schedules; 1000+ run to completion'"},
+      {"// nmrfuzz: module\n// hardness: 3 schedules; run to completion\n",
+       "planted/b.c:2: hardness '3 schedules; run to completion', expected '17 schedules; 1000+ run to completion'"},
       {"// nmrfuzz: module\n// interleaving: maybe\n", "planted/b.c:2: interleaving 'maybe', expected yes or no"}};
   for (const auto& [text, expected] : cases) {
     write("planted/b.c", text);
@@ -134,6 +145,29 @@ TEST(Corpus, IsWholeAndConsistent) {
       EXPECT_TRUE(rule.starts_with('R') && parse_number(rule.substr(1))) << module.name << " names " << rule;
     }
   }
+}
+
+// A planted defect that a plain test finds at once proves little: the number of those that survive one may only grow.
+TEST(Corpus, EachDefectsHardnessIsMeasuredAndManySurviveAPlainTest) {
+  constexpr std::size_t kSurviving = 64;
+  constexpr std::uint32_t kSchedules = 10'000;
+  constexpr std::uint32_t kPlainSchedules = 1'000;
+  std::string error;
+  const auto corpus = read_corpus(corpus_folder(), error);
+  ASSERT_TRUE(corpus) << error;
+  std::size_t surviving = 0;
+  for (const CorpusModule& module : *corpus) {
+    EXPECT_EQ(module.hardness.has_value(), !module.expected.empty()) << module.name << ": run cmake/hardness.sh";
+    if (!module.hardness) {
+      continue;
+    }
+    const auto [schedules, run_to_completion, survives] = *module.hardness;
+    EXPECT_TRUE(schedules >= 1 && schedules <= kSchedules) << module.name;
+    EXPECT_TRUE(run_to_completion >= 1 && run_to_completion <= kPlainSchedules) << module.name;
+    EXPECT_TRUE(!survives || run_to_completion == kPlainSchedules) << module.name;
+    surviving += survives ? 1 : 0;
+  }
+  EXPECT_GE(surviving, kSurviving);
 }
 
 // No rule is only claimed to be checked.

@@ -279,7 +279,7 @@ void Engine::Parts::learn_npis() {
     }
     shape.npis = static_cast<std::uint32_t>(uses.peered().size());
   }
-  limits = {settings.any_world, settings.world, settings.faults, kernel.fallible_calls()};
+  limits = {settings.any_world, settings.world, settings.faults, settings.one_peer, kernel.fallible_calls()};
 }
 
 // The execution that a decision log decides: its scenario, then the answers.

@@ -28,6 +28,7 @@ struct Settings {
   bool any_world = true;  // each execution draws its world; else `world` holds in all
   nmr::World world;
   bool faults = true;
+  bool one_peer = false;  // exactly one for each NPI; else their number is drawn
   std::uint64_t step_limit = schedule::kStepLimitDefault;
   bool rules = true;            // false: nothing is judged; for benchmarks
   bool strict = false;          // notes are findings

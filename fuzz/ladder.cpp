@@ -106,7 +106,7 @@ class Builder {
 }  // namespace
 
 std::vector<Scenario> make_ladder(const ScenarioLimits& limits, const ScenarioShape& shape) {
-  return Builder(limits, shape).build();
+  return limits.one_peer ? std::vector<Scenario>{} : Builder(limits, shape).build();
 }
 
 }  // namespace nmrfuzz::fuzz

@@ -15,7 +15,7 @@ namespace nmrfuzz::fuzz {
 // Single failures beyond so many calls are left to the strategies (and to `--faults sweep`).
 inline constexpr std::uint32_t kLadderCallsMaximum = 64;
 
-// In the order in which they are climbed.
+// In the order in which they are climbed; none where each NPI is to have one peer.
 std::vector<Scenario> make_ladder(const ScenarioLimits& limits, const ScenarioShape& shape);
 
 }  // namespace nmrfuzz::fuzz

@@ -68,6 +68,9 @@ TEST(Ladder, StaysWithinItsLimits) {
     EXPECT_EQ(rung.world, fixed.world);
     EXPECT_EQ(rung.faults, FaultPlan{});
   }
+  ScenarioLimits one = limits();
+  one.one_peer = true;
+  EXPECT_TRUE(make_ladder(one, kShape).empty());
 }
 
 TEST(Ladder, IsNotLongerForMoreNpis) {

@@ -22,7 +22,7 @@ constexpr std::uint16_t kCallsMaximum = 0xffff;
 // Walks over all fields in their order. A codec has
 //   choice(value, count, weight, kind)  value below `count`; weight(i) are the odds of i when drawn
 //   number(value, from, to, kind)       value from `from` to `to`
-//   draws_world() draws_faults()        whether these fields are taken from it, or stay as they are
+//   draws_world() draws_faults() draws_peer_count()   whether these are taken from it, or stay as they are
 template <class Codec>
 class Walk {
  public:
@@ -99,7 +99,9 @@ class Walk {
     std::size_t next = 0;
     for (std::uint32_t npi = 1; npi <= shape_.npis; ++npi) {
       std::uint8_t count = codec_.reads() ? kPlainPeerCount : count_at(next, npi);
-      weighted(count, kPeerCountWeights, ChoiceKind::kPeer);
+      if (codec_.draws_peer_count()) {
+        weighted(count, kPeerCountWeights, ChoiceKind::kPeer);
+      }
       for (std::uint8_t i = 0; i < count; ++i, ++next) {
         if (codec_.reads()) {
           scenario_.peers.push_back({npi, {}});
@@ -144,6 +146,7 @@ class Drawing {
   static bool reads() { return true; }
   bool draws_world() const { return limits_.any_world; }
   bool draws_faults() const { return limits_.faults; }
+  bool draws_peer_count() const { return !limits_.one_peer; }
 
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight weight, ChoiceKind kind) {
@@ -181,6 +184,7 @@ class WritingNumbers {
   static bool reads() { return false; }
   static bool draws_world() { return true; }
   static bool draws_faults() { return true; }
+  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t, Weight, ChoiceKind) {
     write(value);
@@ -206,6 +210,7 @@ class ReadingNumbers {
   static bool reads() { return true; }
   static bool draws_world() { return true; }
   static bool draws_faults() { return true; }
+  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight, ChoiceKind) {
     value = static_cast<std::uint8_t>(read(0, static_cast<std::uint16_t>(count - 1)));
@@ -233,6 +238,7 @@ class WritingBytes {
   static bool reads() { return false; }
   static bool draws_world() { return true; }
   static bool draws_faults() { return true; }
+  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t, Weight, ChoiceKind) {
     bytes_.push_back(value);
@@ -257,6 +263,7 @@ class ReadingBytes {
   static bool reads() { return true; }
   static bool draws_world() { return true; }
   static bool draws_faults() { return true; }
+  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight weight, ChoiceKind kind) {
     if (used_ == bytes_.size()) {

@@ -20,6 +20,7 @@ struct ScenarioLimits {
   bool any_world = true;  // each draws its world among the lawful variants; else `world` holds
   nmr::World world;
   bool faults = true;
+  bool one_peer = false;             // for each NPI, and no ladder; else their number is drawn
   std::uint32_t fallible_calls = 0;  // of the probe: which single calls can be made to fail
 };
 

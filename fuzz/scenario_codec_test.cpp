@@ -126,6 +126,17 @@ TEST(ScenarioCodec, LimitsHold) {
     EXPECT_EQ(scenario.faults, FaultPlan{});
   });
   for_each_drawn(limits(), [](const Scenario& scenario) { EXPECT_LE(scenario.faults.calls[0], 9); });
+  ScenarioLimits one = limits();
+  one.one_peer = true;
+  std::set<peers::BehaviourValues> behaviours;
+  for_each_drawn(one, [&behaviours](const Scenario& scenario) {
+    ASSERT_EQ(scenario.peers.size(), kShape.npis);
+    for (std::uint32_t i = 0; i < kShape.npis; ++i) {
+      EXPECT_EQ(scenario.peers[i].npi, i + 1);
+      behaviours.insert(peers::values_of(scenario.peers[i].behaviour));
+    }
+  });
+  EXPECT_GT(behaviours.size(), kDrawn / 4U) << "the peers' behaviour is not drawn any more";
 }
 
 // Whatever a table holds with odds above zero is drawn.

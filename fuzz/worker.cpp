@@ -159,6 +159,7 @@ int Worker::run() {
   settings.world = order_.conditions.world;
   settings.faults = order_.conditions.faults != Faults::kOff;
   settings.watch_failures = order_.conditions.faults == Faults::kSweep;
+  settings.one_peer = order_.conditions.one_peer;
   settings.strict = order_.conditions.strict;
   settings.step_limit = order_.conditions.step_limit;
 

@@ -144,6 +144,7 @@ WorkerOrder order_from(const Json& json) {
     throw std::invalid_argument(*wrong);
   }
   order.conditions.faults = json.at("faults").get<Faults>();
+  order.conditions.one_peer = json.at("one_peer");
   order.conditions.strict = json.at("strict");
   order.conditions.step_limit = json.at("step_limit");
   order.strategy = json.at("strategy");
@@ -174,6 +175,7 @@ std::string encode(const WorkerOrder& order) {
                {"images", order.images},
                {"world", world_text(order.conditions)},
                {"faults", order.conditions.faults},
+               {"one_peer", order.conditions.one_peer},
                {"strict", order.conditions.strict},
                {"step_limit", order.conditions.step_limit},
                {"strategy", order.strategy},

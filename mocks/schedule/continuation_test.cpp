@@ -8,6 +8,7 @@
 #include "schedule/pct.h"
 #include "schedule/random_walk.h"
 #include "schedule/replay.h"
+#include "schedule/run_to_completion.h"
 #include "schedule/scheduler_fixture.h"
 
 namespace nmrfuzz::schedule {
@@ -95,10 +96,11 @@ TEST(Fairness, NoStrategyStarvesAThread) {
   RandomWalk random;
   Pct pct(0, {});
   Pct pct_one(1, {});
+  RunToCompletion to_completion;
   for (const FairRow& row : fair_rows()) {
     for (std::uint64_t seed = 0; seed < 300; ++seed) {
-      for (Strategy* const strategy :
-           {static_cast<Strategy*>(&random), static_cast<Strategy*>(&pct), static_cast<Strategy*>(&pct_one)}) {
+      for (Strategy* const strategy : {static_cast<Strategy*>(&random), static_cast<Strategy*>(&pct),
+                                       static_cast<Strategy*>(&pct_one), static_cast<Strategy*>(&to_completion)}) {
         expect_end(*strategy, row, seed, kLimit);
       }
       const std::uint8_t bytes[] = {static_cast<std::uint8_t>(seed), static_cast<std::uint8_t>(seed >> 1),

@@ -6,7 +6,7 @@
 // rule: R54
 // needs: the client calls before the thread has prepared the binding
 // interleaving: yes
-// hardness: median 4 schedules (default hunt)
+// hardness: 4 schedules; 1 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

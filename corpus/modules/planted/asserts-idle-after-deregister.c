@@ -6,7 +6,7 @@
 // rule: none
 // needs: a detach is still pending when the deregistration has been begun
 // interleaving: no
-// hardness: median 2 schedules (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R32
 // needs: a provider is attached at unload
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

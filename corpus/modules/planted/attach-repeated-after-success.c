@@ -6,7 +6,7 @@
 // rule: R46
 // needs: two providers at once
 // interleaving: no
-// hardness: median 3 schedules (default hunt)
+// hardness: 6 schedules; 1000+ run to completion
 
 // Only STATUS_NOINTERFACE says that the provider does not want this dispatch; any other failure would meet the older
 // one as well. Whatever the last attempt returned is what the attach callback returns.

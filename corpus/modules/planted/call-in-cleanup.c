@@ -6,7 +6,7 @@
 // rule: R87
 // needs: nothing
 // interleaving: no
-// hardness: median 1 schedules (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 // The session lasts as long as the binding. Nothing else calls the provider, so the detach has nothing to wait for.
 

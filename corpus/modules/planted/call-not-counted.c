@@ -6,7 +6,7 @@
 // rule: R66, R59, R58
 // needs: a call is in progress when the detach callback runs
 // interleaving: yes
-// hardness: median 16 schedules (default hunt)
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

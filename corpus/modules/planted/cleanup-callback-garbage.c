@@ -6,7 +6,7 @@
 // rule: R10
 // needs: nothing
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 1 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

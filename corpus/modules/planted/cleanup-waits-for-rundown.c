@@ -6,7 +6,7 @@
 // rule: R86
 // needs: cleanup at DISPATCH_LEVEL
 // interleaving: no
-// hardness: median 2 schedules (default hunt)
+// hardness: 15 schedules; 8 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R48
 // needs: allocation of the work item fails
 // interleaving: no
-// hardness: median 24 schedules (default hunt)
+// hardness: 59 schedules; 1000+ run to completion
 
 // A detach callback may arrive at DISPATCH_LEVEL, but settling a client's account is passive work. The work item is an
 // I/O work item because that holds the device object, and with it the image, until the routine has returned.

@@ -6,7 +6,7 @@
 // rule: R39
 // needs: a provider accepts
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R83
 // needs: the last use completes a pending detach whose cleanup runs inside the completion
 // interleaving: yes
-// hardness: median 29 schedules (default hunt)
+// hardness: 65 schedules; 1000+ run to completion
 
 // Kernel C++ without exceptions, RTTI or static constructors. What owns something has Start and Stop where it is
 // global, a constructor and destructor where it is local.

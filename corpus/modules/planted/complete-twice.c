@@ -6,7 +6,7 @@
 // rule: R69, R70, R77
 // needs: two uses of one binding end together while its detach is pending
 // interleaving: yes
-// hardness: median 12 schedules (default hunt)
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R73
 // needs: nothing but an attached provider
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 // The deregistration may be complete while the DPC that completed the last detach is still on its way out, so Unload
 // flushes the DPCs after the wait.

@@ -6,7 +6,7 @@
 // rule: R72
 // needs: nothing but an attached client
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R75
 // needs: the client is through with its detach before, so that the completion runs the cleanup
 // interleaving: no
-// hardness: median 4 schedules (default hunt)
+// hardness: 1 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

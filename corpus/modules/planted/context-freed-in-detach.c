@@ -6,7 +6,7 @@
 // rule: R80, R88
 // needs: a thread has taken the binding from the list when the detach callback runs
 // interleaving: yes
-// hardness: median 35 schedules (default hunt)
+// hardness: 69 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

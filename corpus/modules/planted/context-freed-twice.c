@@ -6,7 +6,7 @@
 // rule: R85
 // needs: a detach pends because a use is in progress
 // interleaving: yes
-// hardness: median 7 schedules (default hunt)
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

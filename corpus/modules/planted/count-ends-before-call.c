@@ -6,7 +6,7 @@
 // rule: R71, R66, R58
 // needs: a call is in progress when the detach is completed
 // interleaving: yes
-// hardness: median 7 schedules (default hunt)
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R77, R68
 // needs: the last use ends between the two steps of the detach callback
 // interleaving: yes
-// hardness: median 26 schedules (default hunt)
+// hardness: 65 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

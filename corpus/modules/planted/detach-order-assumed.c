@@ -6,7 +6,7 @@
 // rule: R81
 // needs: a call of the client is in progress when the provider is detached
 // interleaving: yes
-// hardness: median 7 schedules (default hunt)
+// hardness: 3 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R65, R67
 // needs: a use is in progress when the detach callback runs
 // interleaving: yes
-// hardness: median 7 schedules (default hunt)
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

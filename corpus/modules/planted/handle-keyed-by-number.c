@@ -6,7 +6,7 @@
 // rule: R44, R72
 // needs: two providers with the same number at once
 // interleaving: no
-// hardness: median 2 schedules (default hunt)
+// hardness: 6 schedules; 1000+ run to completion
 
 // The deregistration may be complete while the DPC that completed the last detach is still on its way out, so Unload
 // flushes the DPCs after the wait.

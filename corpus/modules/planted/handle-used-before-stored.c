@@ -6,7 +6,7 @@
 // rule: R23, R27
 // needs: last client leaves before NmrRegisterProvider has returned and stored the handle
 // interleaving: yes
-// hardness: median 831 schedules (default hunt)
+// hardness: 176 schedules; 1000+ run to completion
 
 // Deregistration belongs to whoever finds SubletActive set and clears it, in one step under the lock. Unload then also
 // waits until a deactivation that won has come to its end.

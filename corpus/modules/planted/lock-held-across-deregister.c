@@ -6,7 +6,7 @@
 // rule: R105
 // needs: a client is attached when the driver unloads
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

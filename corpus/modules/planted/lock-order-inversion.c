@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread works on a newly attached binding while Unload writes the final statistics
 // interleaving: yes
-// hardness: median 325 schedules (default hunt)
+// hardness: 376 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

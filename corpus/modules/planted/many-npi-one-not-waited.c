@@ -6,7 +6,7 @@
 // rule: R91, R95
 // needs: an NPI to which no client attaches
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 5 schedules; 1 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R90, R91, R95
 // needs: a deregistration is complete before the next one is begun
 // interleaving: yes
-// hardness: median 3 schedules (default hunt)
+// hardness: 4 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

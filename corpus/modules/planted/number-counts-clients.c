@@ -6,7 +6,7 @@
 // rule: R13
 // needs: a client attaches
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R84, R80
 // needs: a call of the client is in progress when the provider is detached
 // interleaving: yes
-// hardness: median 3 schedules (default hunt)
+// hardness: 3 schedules; 1000+ run to completion
 
 // The client counts its calls and pends its detach while one is in progress.
 

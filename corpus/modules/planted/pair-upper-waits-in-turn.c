@@ -6,7 +6,7 @@
 // rule: R107
 // needs: bindings in both directions, and a partner that does not leave first
 // interleaving: no
-// hardness: median 3 schedules (default hunt)
+// hardness: 1 schedules; 5 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R52, R72
 // needs: a client attaches between the detach callback of another and its completion
 // interleaving: yes
-// hardness: median 167 schedules (default hunt)
+// hardness: 119 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

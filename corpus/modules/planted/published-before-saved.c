@@ -6,7 +6,7 @@
 // rule: R51
 // needs: the thread calls the client before the attach callback goes on
 // interleaving: yes
-// hardness: median 2 schedules (default hunt)
+// hardness: 2 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R38
 // needs: two providers at once
 // interleaving: no
-// hardness: median 3 schedules (default hunt)
+// hardness: 6 schedules; 1000+ run to completion
 
 // The place is taken before the provider is asked and given up when the attach fails or the binding is cleaned up, so
 // two providers that arrive together cannot both find it free.

@@ -6,7 +6,7 @@
 // rule: R76, R68
 // needs: the work item runs before the detach callback goes on
 // interleaving: yes
-// hardness: median 2 schedules (default hunt)
+// hardness: 4 schedules; 1000+ run to completion
 
 // A detach callback may arrive at DISPATCH_LEVEL, but settling a client's account is passive work. The work item is an
 // I/O work item because that holds the device object, and with it the image, until the routine has returned.

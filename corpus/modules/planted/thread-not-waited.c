@@ -6,7 +6,7 @@
 // rule: R108
 // needs: Unload returns between the event and the end of the thread
 // interleaving: yes
-// hardness: median 2 schedules (default hunt)
+// hardness: 1 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

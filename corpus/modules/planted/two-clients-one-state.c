@@ -6,7 +6,7 @@
 // rule: R52, R72
 // needs: two clients attach at the same time
 // interleaving: yes
-// hardness: median 52 schedules (default hunt)
+// hardness: 135 schedules; 1000+ run to completion
 
 // There is nothing that a context could tell apart: the callbacks know where the only state is. It belongs to a client
 // from the attach callback, which takes it, until the cleanup callback, which gives it back.

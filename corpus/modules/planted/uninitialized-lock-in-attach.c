@@ -6,7 +6,7 @@
 // rule: R17
 // needs: a client is registered already, or arrives before NmrRegisterProvider has returned
 // interleaving: no
-// hardness: median 2 schedules (default hunt)
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R68
 // needs: both threads visit one binding at the same time
 // interleaving: yes
-// hardness: median 2 schedules (default hunt)
+// hardness: 1 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

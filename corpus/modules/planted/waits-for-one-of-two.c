@@ -6,7 +6,7 @@
 // rule: R95, R91
 // needs: the last route is off the list when the first wait has returned
 // interleaving: no
-// hardness: median 1 schedule (default hunt)
+// hardness: 1 schedules; 1 run to completion
 
 // The upper binding (we provide) and the lower one (we consume) share a list of routes. Neither side's detach waits for
 // the other, and both registrations are told to end before either is waited for.
