@@ -1,5 +1,5 @@
 // corpus_hunt_test.cpp - every module of the corpus under the default hunt: correct ones are never accused, planted
-// defects are found as what they are, whatever the module is called.
+// defects are found as what they are.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include <memory>
 #include <optional>
 #include <ostream>
-#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,8 +16,6 @@
 #include "contract/rule_table.h"
 #include "fuzz/corpus.h"
 #include "fuzz/hunt_fixture.h"
-#include "module/files.h"
-#include "module/module_fixture.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -30,7 +27,6 @@ constexpr std::uint64_t kSchedulesOfCorrect = 2'000;
 constexpr std::uint64_t kNpisForAll = 4;  // with more NPIs an execution takes longer: there are fewer of them
 constexpr std::uint64_t kSchedulesToFind = 10'000;
 constexpr std::uint64_t kSeeds = 3;
-constexpr std::uint64_t kSchedulesToCompare = 500;
 constexpr int kReplays = 20;
 
 // What a hunt with one seed found.
@@ -69,18 +65,6 @@ std::vector<CorpusModule> modules(bool planted) {
   }
   std::erase_if(*all, [&](const CorpusModule& module) { return module.expected.empty() == planted; });
   return *all;
-}
-
-CorpusModule module_of(const std::string& name) {
-  for (const bool planted : {false, true}) {
-    for (const CorpusModule& module : modules(planted)) {
-      if (module.name == name) {
-        return module;
-      }
-    }
-  }
-  ADD_FAILURE() << "no module " << name;
-  return {};
 }
 
 std::string test_name(const ::testing::TestParamInfo<CorpusModule>& info) {
@@ -156,73 +140,6 @@ TEST_P(PlantedDefect, IsReplayedTheSameWay) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Corpus, PlantedDefect, ::testing::ValuesIn(modules(true)), test_name);
-
-// A module's source under other names and with other GUIDs.
-std::string disguised(const std::string& source) {
-  std::smatch match;
-  const std::regex npi("static const NPIID (\\w+)NpiId");
-  EXPECT_TRUE(std::regex_search(source, match, npi));
-  std::string prefix = match[1];
-  std::string upper = prefix;
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return std::toupper(c); });
-  std::string text = std::regex_replace(source, std::regex(prefix), "Quasar");
-  text = std::regex_replace(text, std::regex(upper), "QUASAR");
-  // Two digits of each part of a GUID, the first of which has eight.
-  text = std::regex_replace(text, std::regex("(0x[0-9a-f]{6})[0-9a-f]{2}(, 0x[0-9a-f]{2})[0-9a-f]{2},"),
-                            "$1"
-                            "77$2"
-                            "77,");
-  EXPECT_NE(text, source);
-  return text;
-}
-
-class DisguisedModule : public ::testing::Test, protected module::ModuleTools {
- protected:
-  // Returns the path of the source in disguise.
-  std::string disguise(const std::string& original) {
-    return folder.write("something-else.c", disguised(module::read_file(original).value()));
-  }
-};
-
-TEST_F(DisguisedModule, ADefectIsFoundInTheSameExecution) {
-  const auto hunts_of = [](const std::string& source) {
-    std::vector<Found> all;
-    Hunted hunted({source});
-    for (std::uint64_t seed = 1; hunted.usable() && seed <= kSeeds; ++seed) {
-      if (auto found = hunt(hunted, seed, kSchedulesToFind)) {
-        all.push_back(*std::move(found));
-      }
-    }
-    return all;
-  };
-  const std::string original = module_of("complete-twice").sources.front();
-  const std::vector<Found> expected = hunts_of(original);
-  const std::vector<Found> found = hunts_of(disguise(original));
-  ASSERT_EQ(expected.size(), kSeeds);
-  ASSERT_EQ(found.size(), kSeeds);
-  for (std::size_t i = 0; i < kSeeds; ++i) {
-    EXPECT_EQ(found[i].schedule, expected[i].schedule);
-    EXPECT_EQ(found[i].finding.kind, expected[i].finding.kind);
-    EXPECT_EQ(found[i].finding.rule, expected[i].finding.rule);
-    EXPECT_EQ(found[i].hash, expected[i].hash);
-  }
-}
-
-TEST_F(DisguisedModule, ACorrectModuleRunsTheSameExecutions) {
-  const auto hashes_of = [](const std::string& source) {
-    std::vector<trace::TraceHash> hashes;
-    Hunted hunted({source});
-    for (std::uint64_t schedule = 0; hunted.usable() && schedule < kSchedulesToCompare; ++schedule) {
-      hashes.push_back(hunted.run(1, schedule).hash);
-    }
-    return hashes;
-  };
-  const std::string original = module_of("detach-by-reference").sources.front();
-  const std::vector<trace::TraceHash> expected = hashes_of(original);
-  ASSERT_EQ(expected.size(), kSchedulesToCompare);
-  EXPECT_GT(std::set(expected.begin(), expected.end()).size(), kSchedulesToCompare / 2) << "hashes tell nothing";
-  EXPECT_EQ(hashes_of(disguise(original)), expected);
-}
 
 }  // namespace
 }  // namespace nmrfuzz::fuzz

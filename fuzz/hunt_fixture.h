@@ -47,6 +47,8 @@ class Hunted {
   bool usable() const { return engine_.has_value(); }
   Engine& engine() { return *engine_; }
   Execution run(std::uint64_t seed, std::uint64_t schedule) { return exploration_->run(seed, schedule); }
+  // Of the latest execution.
+  const trace::EventRing& events() const { return *ring_; }
   std::vector<std::uint16_t> decisions() const { return {log_->view().begin(), log_->view().end()}; }
 
  private:

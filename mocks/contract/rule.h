@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "contract/blunt.h"
 #include "contract/finding.h"
 #include "trace/recorder.h"
 
@@ -27,7 +28,9 @@ class RuleFamily : public trace::Observer {
   }
   // As above, caused by the event with number `cause`.
   void report(FindingKind kind, std::string_view rule, const trace::Event& event, std::uint64_t cause) {
-    sink_.report(made(kind, rule, event, cause));
+    if (!is_blunt(rule)) {
+      sink_.report(made(kind, rule, event, cause));
+    }
   }
   // What `event` shows is no more than worth a note. `rule`: a soft rule, or a silent point ("A16").
   void note(FindingKind kind, std::string_view rule, const trace::Event& event) {

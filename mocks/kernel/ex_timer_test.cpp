@@ -43,6 +43,19 @@ TEST_F(ExTimerTest, CallsBackAtDispatchLevelAndSignals) {
   }
 }
 
+TEST_F(ExTimerTest, AllocationFailsWhenFaultsAreOn) {
+  options.faults = true;
+  std::set<bool> failed;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    PEX_TIMER timer = nullptr;
+    run(seed, [&] { timer = allocate(); });
+    const auto injected = events(trace::EventKind::kInjectedFailure, Routine::ExAllocateTimer);
+    EXPECT_EQ(injected.size(), timer == nullptr ? 1U : 0U);
+    failed.insert(timer == nullptr);
+  }
+  EXPECT_EQ(failed, (std::set<bool>{false, true}));
+}
+
 TEST_F(ExTimerTest, TheDeleteCallbackComesOnceAndLast) {
   for (const bool wait : {false, true}) {
     for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {

@@ -10,7 +10,6 @@
 namespace nmrfuzz::module {
 
 using kernel::Routine;
-using trace::Event;
 using trace::EventKind;
 
 namespace {

@@ -13,7 +13,6 @@ namespace nmrfuzz::nmr {
 namespace {
 
 using kernel::Kernel;
-using kernel::Outcome;
 
 static_assert(std::is_same_v<NTSTATUS, Status>);
 

@@ -34,7 +34,7 @@ class AsModule final : public trace::Observer, private contract::FindingSink {
     findings_.clear();
     shadow_.reset();
     rules_.reset();
-    shadow_.write({});
+    shadow_.write(trace::Event{});
   }
   // The execution is over: whatever is still registered is a breach.
   void unload() { shadow_.write({.kind = EventKind::kUnloadExit, .module = 1}); }

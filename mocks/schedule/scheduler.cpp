@@ -5,7 +5,6 @@
 
 namespace nmrfuzz::schedule {
 
-using trace::Event;
 using trace::EventKind;
 
 namespace {
