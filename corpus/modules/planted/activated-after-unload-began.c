@@ -6,7 +6,7 @@
 // rule: R30, R89, R29
 // needs: the thread activates it between the deactivation by Unload and its own end
 // interleaving: yes
-// hardness: 1 schedules; 2 run to completion
+// hardness: 1 schedules; 1 run to completion
 
 // Each activation is one registration, each deactivation one deregistration with its wait, so the structures are free
 // when the next activation uses them.

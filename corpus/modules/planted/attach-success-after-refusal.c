@@ -6,7 +6,7 @@
 // rule: R36, R37
 // needs: provider declines, or the attach fails
 // interleaving: no
-// hardness: 9 schedules; 1 run to completion
+// hardness: 9 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

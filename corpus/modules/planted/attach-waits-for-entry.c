@@ -6,7 +6,7 @@
 // rule: R57
 // needs: a client is there before the provider registers
 // interleaving: no
-// hardness: 1 schedules; 2 run to completion
+// hardness: 1 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R88
 // needs: the timer of a binding expires just before its detach
 // interleaving: yes
-// hardness: 77 schedules; 71 run to completion
+// hardness: 74 schedules; 634 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R43, R58
 // needs: a provider that refuses after an earlier one has gone
 // interleaving: no
-// hardness: 244 schedules; 801 run to completion
+// hardness: 244 schedules; 964 run to completion
 
 // There is one provider at a time, so what it is called with lies in one place. A further offer is declined as long as
 // that place is taken, which is from the offer to the cleanup.

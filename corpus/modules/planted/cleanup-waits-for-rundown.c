@@ -6,7 +6,7 @@
 // rule: R86
 // needs: cleanup at DISPATCH_LEVEL
 // interleaving: no
-// hardness: 15 schedules; 8 run to completion
+// hardness: 15 schedules; 5 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R108
 // needs: unload goes on between the completion and the return of the DPC
 // interleaving: yes
-// hardness: 1 schedules; 1000+ run to completion
+// hardness: 2 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R14, R103
 // needs: an attach is in progress when the driver unloads
 // interleaving: yes
-// hardness: 66 schedules; 15 run to completion
+// hardness: 66 schedules; 24 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

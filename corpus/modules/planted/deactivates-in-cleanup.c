@@ -6,7 +6,7 @@
 // rule: R104
 // needs: last client leaves by itself
 // interleaving: no
-// hardness: 24 schedules; 4 run to completion
+// hardness: 24 schedules; 9 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R98
 // needs: last client leaves by itself, then unload while the work item is between check and claim
 // interleaving: yes
-// hardness: 93 schedules; 48 run to completion
+// hardness: 93 schedules; 196 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R81, R88
 // needs: two bindings, of which the younger one is detached first
 // interleaving: no
-// hardness: 8 schedules; 6 run to completion
+// hardness: 8 schedules; 7 run to completion
 
 // The upper binding (we provide) and the lower one (we consume) share a list of routes. Neither side's detach waits for
 // the other, and both registrations are told to end before either is waited for.

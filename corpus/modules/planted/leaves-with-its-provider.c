@@ -6,7 +6,7 @@
 // rule: R104
 // needs: a provider leaves before the client does
 // interleaving: no
-// hardness: 24 schedules; 4 run to completion
+// hardness: 24 schedules; 6 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R105
 // needs: a client is attached when the driver unloads
 // interleaving: no
-// hardness: 1 schedules; 3 run to completion
+// hardness: 1 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R103
 // needs: a client is cleaned up after the deregistration was begun
 // interleaving: no
-// hardness: 14 schedules; 3 run to completion
+// hardness: 14 schedules; 4 run to completion
 
 // Waiting for a deregistration that is complete returns at once, so nothing is gained by asking whether it is pending.
 

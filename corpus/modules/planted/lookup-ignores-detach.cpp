@@ -6,7 +6,7 @@
 // rule: R88, R61
 // needs: a use begins between the detach callback and the cleanup of its binding
 // interleaving: yes
-// hardness: 85 schedules; 9 run to completion
+// hardness: 85 schedules; 4 run to completion
 
 // Kernel C++ without exceptions, RTTI or static constructors. What owns something has Start and Stop where it is
 // global, a constructor and destructor where it is local. No lock is held where a destructor may complete a detach.

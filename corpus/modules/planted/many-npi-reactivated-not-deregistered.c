@@ -6,7 +6,7 @@
 // rule: R93
 // needs: an NPI that left and returned has no client the second time
 // interleaving: no
-// hardness: 5 schedules; 1 run to completion
+// hardness: 5 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

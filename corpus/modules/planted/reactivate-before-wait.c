@@ -6,7 +6,7 @@
 // rule: R29, R28, R97
 // needs: last client leaves by itself
 // interleaving: no
-// hardness: 24 schedules; 4 run to completion
+// hardness: 24 schedules; 7 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

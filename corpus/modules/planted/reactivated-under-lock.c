@@ -6,7 +6,7 @@
 // rule: R19
 // needs: the provider is activated a second time
 // interleaving: no
-// hardness: 1 schedules; 3 run to completion
+// hardness: 1 schedules; 1000+ run to completion
 
 // Each activation is one registration, each deactivation one deregistration with its wait, so the structures are free
 // when the next activation uses them. Unload first ends the thread, and then deactivates what it has left active.

@@ -6,7 +6,7 @@
 // rule: R20
 // needs: the provider is activated a second time
 // interleaving: no
-// hardness: 1 schedules; 3 run to completion
+// hardness: 1 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread is so slow that the wait in the attach callback times out
 // interleaving: yes
-// hardness: 2 schedules; 28 run to completion
+// hardness: 2 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R78, R79
 // needs: detach at DISPATCH_LEVEL
 // interleaving: no
-// hardness: 35 schedules; 8 run to completion
+// hardness: 35 schedules; 14 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

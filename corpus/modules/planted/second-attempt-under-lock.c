@@ -6,7 +6,7 @@
 // rule: R34
 // needs: provider declines the first attempt
 // interleaving: no
-// hardness: 9 schedules; 2 run to completion
+// hardness: 9 schedules; 4 run to completion
 
 // Only STATUS_NOINTERFACE says that the provider does not want this dispatch; any other failure would meet the older
 // one as well. Whatever the last attempt returned is what the attach callback returns.

@@ -6,7 +6,7 @@
 // rule: none
 // needs: a binding goes away before both threads have visited it
 // interleaving: yes
-// hardness: 28 schedules; 4 run to completion
+// hardness: 28 schedules; 2 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

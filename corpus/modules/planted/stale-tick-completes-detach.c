@@ -6,7 +6,7 @@
 // rule: R88, R69
 // needs: a tick is queued when the detach callback arms the timer again
 // interleaving: yes
-// hardness: 30 schedules; 35 run to completion
+// hardness: 25 schedules; 1000+ run to completion
 
 // The deregistration may be complete while the DPC that completed the last detach is still on its way out, so Unload
 // flushes the DPCs after the wait.

@@ -6,7 +6,7 @@
 // rule: R50
 // needs: the warm-up takes longer than the attach callback waits
 // interleaving: yes
-// hardness: 4 schedules; 13 run to completion
+// hardness: 6 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R108
 // needs: the timer expires while Unload runs
 // interleaving: yes
-// hardness: 52 schedules; 18 run to completion
+// hardness: 50 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R17
 // needs: a client is registered already, or arrives before NmrRegisterProvider has returned
 // interleaving: no
-// hardness: 1 schedules; 2 run to completion
+// hardness: 1 schedules; 3 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

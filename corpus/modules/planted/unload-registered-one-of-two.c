@@ -6,7 +6,7 @@
 // rule: R93, R94, R89
 // needs: no provider attaches to the consumed NPI
 // interleaving: no
-// hardness: 5 schedules; 2 run to completion
+// hardness: 5 schedules; 1 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

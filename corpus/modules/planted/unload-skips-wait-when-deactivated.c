@@ -6,7 +6,7 @@
 // rule: R97, R90, R89
 // needs: last client leaves by itself, then unload while the work item waits for the deregistration
 // interleaving: yes
-// hardness: 97 schedules; 48 run to completion
+// hardness: 97 schedules; 196 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: R99
 // needs: last client leaves by itself, then unload before the work item has deregistered
 // interleaving: yes
-// hardness: 169 schedules; 156 run to completion
+// hardness: 169 schedules; 108 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

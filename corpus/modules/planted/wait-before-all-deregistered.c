@@ -6,7 +6,7 @@
 // rule: R107
 // needs: a client and a lower provider are both attached at unload
 // interleaving: no
-// hardness: 1 schedules; 5 run to completion
+// hardness: 1 schedules; 7 run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>
