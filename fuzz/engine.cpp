@@ -196,7 +196,7 @@ Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, c
   Execution execution;
   execution.end = scheduler.run();
   if (!finding) {
-    recorder.write(scheduler.event(EventKind::kEnd));
+    scheduler.write(EventKind::kEnd, 0);
   }
   execution.finding = finding;
   execution.note = first_note;

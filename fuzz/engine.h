@@ -46,7 +46,6 @@ struct Execution {
   std::uint32_t decisions = 0;       // not counting the scenario's
   std::uint32_t fallible_calls = 0;  // of the modules, to routines that can fail
   std::uint32_t registrations = 0;   // successful Register calls of modules under test
-  std::string world;                 // as text; filled by describe() only
 };
 
 // A finding in words, made by repeating its execution.

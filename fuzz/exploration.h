@@ -62,7 +62,7 @@ class Exploration {
   const Scenario& scenario_of(const FaultSweep::Step& step, schedule::Strategy& strategy, std::uint64_t seed) {
     if (step.plain) {
       scenario_ = plain_scenario(engine_.shape());
-      scenario_.world = engine_.limits().any_world ? nmr::World{} : engine_.limits().world;
+      scenario_.world = engine_.limits().plain_world();
     } else {
       strategy.begin(seed);
       draw_scenario(strategy, engine_.limits(), engine_.shape(), scenario_);

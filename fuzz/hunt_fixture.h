@@ -11,11 +11,9 @@
 #include <variant>
 #include <vector>
 
+#include "fuzz/build_and_load.h"
 #include "fuzz/engine.h"
 #include "fuzz/exploration.h"
-#include "module/compile.h"
-#include "module/image.h"
-#include "nmrfuzz_config.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -24,18 +22,9 @@ class Hunted {
  public:
   explicit Hunted(const std::vector<std::string>& sources, const std::vector<std::string>& options = {},
                   const Settings& settings = {}) {
-    module::BuildRequest request;
-    request.sources = sources;
-    request.options = options;
-    request.variants = {module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain)};
-    const auto built = module::build(request);
-    if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
-      ADD_FAILURE() << failure->message;
-      return;
-    }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(request.variants.front()));
-    if (const auto* failure = std::get_if<module::LoadFailure>(&loaded)) {
-      ADD_FAILURE() << failure->message;
+    auto loaded = build_and_load(sources, options);
+    if (const auto* failure = std::get_if<std::string>(&loaded)) {
+      ADD_FAILURE() << *failure;
       return;
     }
     image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));

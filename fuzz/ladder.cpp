@@ -26,9 +26,7 @@ class Builder {
  private:
   Scenario& add() {
     Scenario& added = rungs_.emplace_back(plain_scenario(shape_));
-    if (!limits_.any_world) {
-      added.world = limits_.world;
-    }
+    added.world = limits_.plain_world();
     return added;
   }
 

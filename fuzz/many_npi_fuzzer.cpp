@@ -11,11 +11,10 @@
 #include <variant>
 #include <vector>
 
+#include "fuzz/build_and_load.h"
 #include "fuzz/corpus.h"
 #include "fuzz/engine.h"
 #include "fuzz/scenario_codec.h"
-#include "module/compile.h"
-#include "module/image.h"
 #include "schedule/byte_source.h"
 
 namespace {
@@ -28,17 +27,10 @@ using namespace nmrfuzz;  // NOLINT: a program of its own
 }
 
 std::unique_ptr<module::Image> load_module() {
-  module::BuildRequest request;
-  request.sources = {fuzz::corpus_folder() + "/correct/many-npi.c"};
-  request.options = {"-DNPI_COUNT=8", "-DNPI_ROLES=NPI_BOTH"};
-  request.variants = {module::variant_named(NMRFUZZ_VARIANT).value()};
-  const auto built = module::build(request);
-  if (const auto* failure = std::get_if<module::BuildFailure>(&built)) {
-    give_up(failure->message);
-  }
-  auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(request.variants.front()));
-  if (const auto* failure = std::get_if<module::LoadFailure>(&loaded)) {
-    give_up(failure->message);
+  auto loaded =
+      fuzz::build_and_load({fuzz::corpus_folder() + "/correct/many-npi.c"}, {"-DNPI_COUNT=8", "-DNPI_ROLES=NPI_BOTH"});
+  if (const auto* failure = std::get_if<std::string>(&loaded)) {
+    give_up(*failure);
   }
   return std::get<std::unique_ptr<module::Image>>(std::move(loaded));
 }

@@ -177,14 +177,18 @@ class Drawing {
   const ScenarioLimits& limits_;
 };
 
-class WritingNumbers {
+// What the codecs of written scenarios have in common: no field is left out.
+struct Whole {
+  static bool draws_world() { return true; }
+  static bool draws_faults() { return true; }
+  static bool draws_peer_count() { return true; }
+};
+
+class WritingNumbers : public Whole {
  public:
   explicit WritingNumbers(std::span<std::uint16_t> room) : room_(room) {}
 
   static bool reads() { return false; }
-  static bool draws_world() { return true; }
-  static bool draws_faults() { return true; }
-  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t, Weight, ChoiceKind) {
     write(value);
@@ -203,14 +207,11 @@ class WritingNumbers {
   std::size_t count_ = 0;
 };
 
-class ReadingNumbers {
+class ReadingNumbers : public Whole {
  public:
   explicit ReadingNumbers(std::span<const std::uint16_t> numbers) : numbers_(numbers) {}
 
   static bool reads() { return true; }
-  static bool draws_world() { return true; }
-  static bool draws_faults() { return true; }
-  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight, ChoiceKind) {
     value = static_cast<std::uint8_t>(read(0, static_cast<std::uint16_t>(count - 1)));
@@ -233,12 +234,9 @@ class ReadingNumbers {
 };
 
 // One byte a value, two for a number above 256. A byte that is not there is the plain value's, which `value` holds.
-class WritingBytes {
+class WritingBytes : public Whole {
  public:
   static bool reads() { return false; }
-  static bool draws_world() { return true; }
-  static bool draws_faults() { return true; }
-  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t, Weight, ChoiceKind) {
     bytes_.push_back(value);
@@ -256,14 +254,11 @@ class WritingBytes {
   std::vector<std::uint8_t> bytes_;
 };
 
-class ReadingBytes {
+class ReadingBytes : public Whole {
  public:
   explicit ReadingBytes(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
 
   static bool reads() { return true; }
-  static bool draws_world() { return true; }
-  static bool draws_faults() { return true; }
-  static bool draws_peer_count() { return true; }
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight weight, ChoiceKind kind) {
     if (used_ == bytes_.size()) {
@@ -298,7 +293,7 @@ void make_plain(const ScenarioShape& shape, const nmr::World& world, Scenario& s
 
 void draw_scenario(schedule::Strategy& strategy, const ScenarioLimits& limits, const ScenarioShape& shape,
                    Scenario& scenario) {
-  make_plain(shape, limits.any_world ? nmr::World{} : limits.world, scenario);
+  make_plain(shape, limits.plain_world(), scenario);
   Drawing drawing(strategy, limits);
   Walk(drawing, scenario, shape).run();
 }

@@ -22,6 +22,9 @@ struct ScenarioLimits {
   bool faults = true;
   bool one_peer = false;             // for each NPI, and no ladder; else their number is drawn
   std::uint32_t fallible_calls = 0;  // of the probe: which single calls can be made to fail
+
+  // That of a scenario in which nothing is odd.
+  nmr::World plain_world() const { return any_world ? nmr::World{} : world; }
 };
 
 // A scenario that `strategy` decides; a strategy that always answers "the first alternative" makes the plain one in

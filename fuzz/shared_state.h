@@ -19,8 +19,7 @@ enum class Phase : std::uint32_t { kLoading, kProbing, kRunning, kDescribing, kD
 struct SharedState {
   std::uint64_t bytes = sizeof(SharedState);  // differs if the two programs are not of one build
   std::atomic<Phase> phase{Phase::kLoading};
-  std::atomic<std::uint64_t> schedule{0};  // under way, and its seed
-  std::atomic<std::uint64_t> seed{0};
+  std::atomic<std::uint64_t> schedule{0};  // under way
   std::atomic<std::uint64_t> schedules_done{0};
   std::atomic<std::uint64_t> decisions_done{0};
   std::atomic<std::uint64_t> registrations{0};  // seen so far

@@ -196,9 +196,7 @@ void Worker::hunt(Engine& engine) {
         (done >= kPatience && state_->registrations == 0)) {
       break;
     }
-    const std::uint64_t seed = schedule::seed_of_schedule(order_.seed, number);
     state_->schedule.store(number, std::memory_order_relaxed);
-    state_->seed.store(seed, std::memory_order_relaxed);
     state_->phase.store(Phase::kRunning, std::memory_order_relaxed);
     const Execution execution = exploration.run(order_.seed, number);
     state_->schedules_done.store(++done, std::memory_order_relaxed);

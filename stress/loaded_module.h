@@ -13,10 +13,9 @@
 #include <variant>
 #include <vector>
 
+#include "fuzz/build_and_load.h"
 #include "fuzz/engine.h"
 #include "fuzz/scenario.h"
-#include "module/compile.h"
-#include "module/image.h"
 #include "nmrfuzz_config.h"
 #include "schedule/random_walk.h"
 
@@ -29,19 +28,12 @@ class LoadedModule {
   // `source`: a path in the corpus's folder `modules`; `options`: for the compiler.
   LoadedModule(const std::string& source, std::vector<std::string> options, bool rules)
       : source_(source), ring_(new trace::EventRing), decisions_(new schedule::DecisionLog) {
-    module::BuildRequest request;
-    request.sources = {std::string(NMRFUZZ_SOURCE_DIR) + "/corpus/modules/" + source};
-    request.options = std::move(options);
-    request.variants = {variant()};
-    auto built = module::build(request);
-    if (const auto* const failure = std::get_if<module::BuildFailure>(&built)) {
-      give_up(failure->message);
+    auto loaded =
+        fuzz::build_and_load({std::string(NMRFUZZ_SOURCE_DIR) + "/corpus/modules/" + source}, std::move(options));
+    if (const auto* const failure = std::get_if<std::string>(&loaded)) {
+      give_up(*failure);
     }
-    auto loaded = module::Image::load(std::get<module::Build>(built).shared_object(variant()));
-    if (const auto* const failure = std::get_if<module::LoadFailure>(&loaded)) {
-      give_up(failure->message);
-    }
-    image_ = std::move(std::get<std::unique_ptr<module::Image>>(loaded));
+    image_ = std::get<std::unique_ptr<module::Image>>(std::move(loaded));
     fuzz::Settings settings;
     settings.any_world = false;
     settings.faults = false;
@@ -64,7 +56,6 @@ class LoadedModule {
   }
 
  private:
-  static module::Variant variant() { return module::variant_named(NMRFUZZ_VARIANT).value_or(module::Variant::kPlain); }
   [[noreturn]] void give_up(const std::string& message) const {
     std::fprintf(stderr, "nmrfuzz-bench: %s: %s\n", source_.c_str(), message.c_str());
     std::exit(3);

@@ -19,16 +19,7 @@ namespace {
 
 // The call of a routine that waits, as written in front of the kBlock of its thread.
 bool is_wait(const Event& event) {
-  switch (static_cast<kernel::Routine>(event.routine)) {
-    case kernel::Routine::KeWaitForSingleObject:
-    case kernel::Routine::KeWaitForMultipleObjects:
-    case kernel::Routine::ExWaitForRundownProtectionRelease:
-    case kernel::Routine::ExWaitForRundownProtectionReleaseCacheAware:
-    case kernel::Routine::KeDelayExecutionThread:
-      return event.kind == EventKind::kCall;
-    default:
-      return false;
-  }
+  return event.kind == EventKind::kCall && waits(static_cast<kernel::Routine>(event.routine));
 }
 
 // A refusal by another status than the one for it. To have no memory is an error, not a refusal.
@@ -43,12 +34,7 @@ CallbackStatus::CallbackStatus(trace::Recorder& recorder, FindingSink& sink) : R
   recorder.subscribe(*this, {EventKind::kAttachCallExit, EventKind::kComplete, EventKind::kCallbackExit});
 }
 
-CallbackStatus::Binding& CallbackStatus::at(trace::ObjectNumber binding) {
-  if (bindings_.size() <= binding) {
-    bindings_.resize(binding + 1);
-  }
-  return bindings_[binding];
-}
+CallbackStatus::Binding& CallbackStatus::at(trace::ObjectNumber binding) { return grown(bindings_, binding); }
 
 void CallbackStatus::on_event(const Event& event) {
   switch (event.kind) {

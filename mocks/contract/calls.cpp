@@ -17,14 +17,6 @@ namespace {
 constexpr std::size_t kClient = nmr::index_of(Role::kClient);
 constexpr std::size_t kProvider = nmr::index_of(Role::kProvider);
 
-template <class Element>
-Element& grown(std::vector<Element>& table, std::size_t index) {
-  if (table.size() <= index) {
-    table.resize(index + 1);
-  }
-  return table[index];
-}
-
 }  // namespace
 
 Calls::Calls(trace::Recorder& recorder, FindingSink& sink) : RuleFamily(recorder, sink) {

@@ -19,6 +19,19 @@ bool is_exit(EventKind kind) {
 
 }  // namespace
 
+bool waits(kernel::Routine routine) {
+  switch (routine) {
+    case kernel::Routine::KeWaitForSingleObject:
+    case kernel::Routine::KeWaitForMultipleObjects:
+    case kernel::Routine::ExWaitForRundownProtectionRelease:
+    case kernel::Routine::ExWaitForRundownProtectionReleaseCacheAware:
+    case kernel::Routine::KeDelayExecutionThread:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::optional<Frame> History::innermost(trace::ThreadNumber thread, std::uint64_t below) const {
   std::uint32_t left = 0;  // those that have returned
   for (std::uint64_t number = below; number-- > recorder_.first();) {

@@ -7,10 +7,14 @@
 #include <cstdint>
 #include <optional>
 
+#include "kernel/routine.h"
 #include "nmr/states.h"
 #include "trace/recorder.h"
 
 namespace nmrfuzz::contract {
+
+// Whether the routine is there to wait: for an object, for references to go, for time to pass.
+bool waits(kernel::Routine routine);
 
 // A call or callback of NMR that a thread has entered and not left.
 struct Frame {
@@ -33,9 +37,6 @@ struct Frame {
 class History {
  public:
   explicit History(const trace::Recorder& recorder) : recorder_(recorder) {}
-
-  // Whether the beginning of the execution is forgotten.
-  bool is_cut() const { return recorder_.first() != 0; }
 
   // The latest event for which wanted(event) holds; 0 if there is none.
   template <class Wanted>

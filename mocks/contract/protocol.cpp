@@ -22,11 +22,10 @@ std::string_view rule_of_level(Routine routine, const Event& breach, const Histo
   if (!frame || frame->event.irql < kernel::kDispatchLevel) {
     return "";
   }
-  const bool waits =
-      breach.outcome == Outcome::kWaitAtRaisedIrql || routine == Routine::ExWaitForRundownProtectionRelease ||
-      routine == Routine::ExWaitForRundownProtectionReleaseCacheAware || routine == Routine::KeDelayExecutionThread ||
-      routine == Routine::KeWaitForSingleObject || routine == Routine::KeWaitForMultipleObjects;
-  return frame->is_detach() ? (waits ? "R79" : "R78") : frame->is_cleanup() ? "R86" : "";
+  if (!frame->is_detach()) {
+    return frame->is_cleanup() ? "R86" : "";
+  }
+  return breach.outcome == Outcome::kWaitAtRaisedIrql || waits(routine) ? "R79" : "R78";
 }
 
 // The rule behind a thread that takes its own lock again: what it had called with the lock held.

@@ -4,14 +4,25 @@
 // execution and are then kept. It never looks into the mocks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "contract/blunt.h"
 #include "contract/finding.h"
 #include "trace/recorder.h"
 
 namespace nmrfuzz::contract {
+
+// The element of a family's table, which grows as far as needed.
+template <class Element>
+Element& grown(std::vector<Element>& table, std::size_t index) {
+  if (table.size() <= index) {
+    table.resize(index + 1);
+  }
+  return table[index];
+}
 
 class RuleFamily : public trace::Observer {
  public:

@@ -27,12 +27,7 @@ void Unload::reset() {
   entry_failed_.reset();
 }
 
-Unload::Registration& Unload::registration(trace::ObjectNumber number) {
-  if (registrations_.size() <= number) {
-    registrations_.resize(number + 1);
-  }
-  return registrations_[number];
-}
+Unload::Registration& Unload::registration(trace::ObjectNumber number) { return grown(registrations_, number); }
 
 void Unload::on_event(const Event& event) {
   if (event.module == 0) {
@@ -62,8 +57,7 @@ void Unload::on_event(const Event& event) {
       break;
     case EventKind::kAllocate:
       if (event.object != 0) {
-        blocks_.resize(std::max<std::size_t>(blocks_.size(), event.object + 1));
-        blocks_[event.object] = {event.module, current_number(), true};
+        grown(blocks_, event.object) = {event.module, current_number(), true};
       }
       break;
     case EventKind::kFree:
