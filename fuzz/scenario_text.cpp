@@ -1,6 +1,6 @@
 #include "fuzz/scenario_text.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -117,6 +117,9 @@ std::string print_scenario(const ShapedScenario& shaped) {
   for (std::size_t i = 0; i < scenario.modules.size(); ++i) {
     text += fmt::format("unload {} {}\n", i + 1, module_text(scenario.modules[i]));
   }
+  if (!scenario.preemptions.empty()) {
+    text += fmt::format("preempt {}\n", fmt::join(scenario.preemptions, " "));
+  }
   for (const PeerPlan& peer : scenario.peers) {
     text += fmt::format("peer {}\n", peer_text(peer));
   }
@@ -135,6 +138,9 @@ std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
       odd.push_back(fmt::format("unload {} {}", i + 1, module_text(scenario.modules[i])));
     }
   }
+  if (!scenario.preemptions.empty()) {
+    odd.push_back(fmt::format("preempt {}", fmt::join(scenario.preemptions, " ")));
+  }
   if (scenario.peers != plain_scenario(shaped.shape).peers) {
     for (std::size_t i = 0; i < std::min(kPeersShown, scenario.peers.size()); ++i) {
       odd.push_back(fmt::format("peer {}", peer_text(scenario.peers[i])));
@@ -149,7 +155,7 @@ std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
 }
 
 bool ScenarioLines::knows(std::string_view key) {
-  return key == "npis" || key == "world" || key == "faults" || key == "unload" || key == "peer";
+  return key == "npis" || key == "world" || key == "faults" || key == "unload" || key == "preempt" || key == "peer";
 }
 
 std::optional<std::string> ScenarioLines::take(std::string_view key, std::string_view value) {
@@ -161,6 +167,9 @@ std::optional<std::string> ScenarioLines::take(std::string_view key, std::string
   }
   if (key == "faults") {
     return take_faults(value);
+  }
+  if (key == "preempt") {
+    return take_preempt(value);
   }
   return key == "unload" ? take_unload(value) : take_peer(value);
 }
@@ -231,6 +240,23 @@ std::optional<std::string> ScenarioLines::take_unload(std::string_view value) {
       "'lives "
       "N' with N from 1 to {}",
       value, next, next, next, ModulePlan::kSoonMaximum, ModulePlan::kLivesMaximum);
+}
+
+std::optional<std::string> ScenarioLines::take_preempt(std::string_view value) {
+  std::vector<std::uint32_t>& preemptions = shaped_.scenario.preemptions;
+  const std::vector<std::string> words = words_of(value);
+  bool good = preemptions.empty() && !words.empty() && words.size() <= Scenario::kPreemptionsMaximum;
+  for (const std::string& word : words) {
+    const auto ordinal =
+        good ? number_in(word, preemptions.empty() ? 1 : preemptions.back() + 1, Scenario::kOrdinalMaximum)
+             : std::nullopt;
+    good = ordinal.has_value();
+    preemptions.push_back(ordinal.value_or(0));
+  }
+  return good ? std::nullopt
+              : std::optional(fmt::format("preempt '{}', expected up to {} numbers of accesses in ascending order, "
+                                          "from 1, once",
+                                          value, Scenario::kPreemptionsMaximum));
 }
 
 std::optional<std::string> ScenarioLines::take_peer(std::string_view value) {

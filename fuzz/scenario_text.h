@@ -3,8 +3,10 @@
 //   npis 2                               NPIs of the modules that have peers
 //   world windows                        or NAME=VARIANT ... of `nmrfuzz rules --worlds`
 //   faults none                          or "drawn", or "call 17" or "call 3 and 17": which of the calls that can fail
-//   do unload 1 at-rest                     module 1; or "at-once", or "soon STEPS" peer 1 arrival=after visits=2 a
-//   peer for NPI 1, and what it does that is not plain
+//                                        do fail
+//   unload 1 at-rest                     module 1; or "at-once", or "soon STEPS"
+//   preempt 12 345                       at which accesses of the modules the running thread is preempted
+//   peer 1 arrival=after visits=2        a peer for NPI 1, and what it does that is not plain
 //
 // Printing what was parsed, and parsing what was printed, give back the same.
 #pragma once
@@ -39,6 +41,7 @@ class ScenarioLines {
   std::optional<std::string> take_world(std::string_view value);
   std::optional<std::string> take_faults(std::string_view value);
   std::optional<std::string> take_unload(std::string_view value);
+  std::optional<std::string> take_preempt(std::string_view value);
   std::optional<std::string> take_peer(std::string_view value);
 
   ShapedScenario shaped_;

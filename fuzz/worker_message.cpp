@@ -34,6 +34,7 @@ Json report_json(const char* is, std::uint64_t schedule, std::uint64_t hash, con
           {"stack", report.stack},
           {"cause_stack", report.cause_stack},
           {"report_events", report.events},
+          {"race", report.race},
           {"world", report.world}};
 }
 
@@ -82,6 +83,7 @@ Report report_from(const Json& json) {
   report.stack = json.at("stack").get<std::vector<std::string>>();
   report.cause_stack = json.at("cause_stack").get<std::vector<std::string>>();
   report.events = json.at("report_events").get<std::vector<std::string>>();
+  report.race = json.at("race").get<std::vector<std::string>>();
   report.world = json.at("world");
   return report;
 }

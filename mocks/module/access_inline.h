@@ -6,7 +6,7 @@
 
 #include "kernel/kernel.h"
 #include "module/raw_memory.h"
-#include "race/access_kind.h"
+#include "race/accesses.h"
 
 namespace nmrfuzz::module {
 
@@ -19,10 +19,14 @@ void look_closer(const void* pointer, std::size_t bytes, bool is_write);
 // Called with `bytes` >= 1 before the module touches them. `bytes`, `kind` and `is_write` are constants in most
 // callers, so the common cases cost a few compares and no call.
 [[gnu::always_inline]] NMRFUZZ_RAW inline void before_access(const void* pointer, std::size_t bytes,
-                                                             [[maybe_unused]] race::AccessKind kind, bool is_write) {
+                                                             race::AccessKind kind, bool is_write) {
   kernel::Kernel* const kernel = kernel::kernel_in_force;
   if (kernel == nullptr) {
     return;
+  }
+  race::Accesses* const accesses = race::accesses_in_force;
+  if (accesses != nullptr) {
+    accesses->reach(pointer, bytes, kind, is_write);  // others may go first, so all else comes after
   }
   if (kernel::Pool::contains(pointer)) {
     const kernel::Pool& pool = kernel->pool();
@@ -31,6 +35,9 @@ void look_closer(const void* pointer, std::size_t bytes, bool is_write);
     }
   } else if (reinterpret_cast<std::uintptr_t>(pointer) < kNullPages) [[unlikely]] {
     look_closer(pointer, bytes, is_write);
+  }
+  if (accesses != nullptr) {
+    accesses->make(pointer, bytes, kind, is_write);
   }
 }
 
