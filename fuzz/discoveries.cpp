@@ -26,6 +26,7 @@ Reproducer Discoveries::reproducer_of(const Found& found) const {
   reproducer.events = found.events;
   reproducer.step_limit = plan_.conditions.step_limit;
   reproducer.strict = plan_.conditions.strict;
+  reproducer.access_points = plan_.conditions.access_points;
   reproducer.strategy = found.strategy;
   reproducer.seed = plan_.seed;
   reproducer.schedule = found.schedule;

@@ -161,6 +161,7 @@ int Worker::run() {
   settings.watch_failures = order_.conditions.faults == Faults::kSweep;
   settings.one_peer = order_.conditions.one_peer;
   settings.strict = order_.conditions.strict;
+  settings.access_points = order_.conditions.access_points;
   settings.step_limit = order_.conditions.step_limit;
 
   state_->phase = Phase::kProbing;

@@ -146,6 +146,7 @@ WorkerOrder order_from(const Json& json) {
   order.conditions.faults = json.at("faults").get<Faults>();
   order.conditions.one_peer = json.at("one_peer");
   order.conditions.strict = json.at("strict");
+  order.conditions.access_points = json.at("access_points");
   order.conditions.step_limit = json.at("step_limit");
   order.strategy = json.at("strategy");
   order.seed = json.at("seed");
@@ -177,6 +178,7 @@ std::string encode(const WorkerOrder& order) {
                {"faults", order.conditions.faults},
                {"one_peer", order.conditions.one_peer},
                {"strict", order.conditions.strict},
+               {"access_points", order.conditions.access_points},
                {"step_limit", order.conditions.step_limit},
                {"strategy", order.strategy},
                {"seed", order.seed},
