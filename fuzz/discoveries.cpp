@@ -75,6 +75,17 @@ std::string Discoveries::add(const Found& found) {
   return fault;
 }
 
+void Discoveries::forget_behind(std::uint64_t schedule) {
+  std::erase_if(by_signature_, [schedule](const auto& each) {
+    const Discovery& discovery = each.second;
+    const bool behind = discovery.reproducer.schedule > schedule;
+    if (behind) {
+      unlink(discovery.file.c_str());
+    }
+    return behind;
+  });
+}
+
 std::vector<Discovery> Discoveries::take() {
   std::vector<Discovery> all;
   all.reserve(by_signature_.size());

@@ -155,6 +155,7 @@ WorkerOrder order_from(const Json& json) {
   order.end = json.at("end");
   order.keep_going = json.at("keep_going");
   order.sweep_only = json.at("sweep_only");
+  order.wanted = {json.at("wanted_kind"), json.at("wanted_rule"), json.at("wanted_signature")};
   order.times = json.at("times");
   order.events = json.at("events");
   for (const Json& place : json.at("places")) {
@@ -187,6 +188,9 @@ std::string encode(const WorkerOrder& order) {
                {"end", order.end},
                {"keep_going", order.keep_going},
                {"sweep_only", order.sweep_only},
+               {"wanted_kind", order.wanted.kind},
+               {"wanted_rule", order.wanted.rule},
+               {"wanted_signature", order.wanted.signature},
                {"times", order.times},
                {"events", order.events},
                {"places", places}});
