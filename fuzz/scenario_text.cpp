@@ -154,24 +154,28 @@ std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
   return odd;
 }
 
+std::span<const ScenarioLines::Line> ScenarioLines::lines() {
+  static constexpr Line kLines[] = {{"npis", &ScenarioLines::take_npis},       {"world", &ScenarioLines::take_world},
+                                    {"faults", &ScenarioLines::take_faults},   {"unload", &ScenarioLines::take_unload},
+                                    {"preempt", &ScenarioLines::take_preempt}, {"peer", &ScenarioLines::take_peer}};
+  return kLines;
+}
+
 bool ScenarioLines::knows(std::string_view key) {
-  return key == "npis" || key == "world" || key == "faults" || key == "unload" || key == "preempt" || key == "peer";
+  return std::any_of(lines().begin(), lines().end(), [key](const Line& line) { return line.key == key; });
+}
+
+std::vector<std::string> ScenarioLines::keys() {
+  std::vector<std::string> keys;
+  for (const Line& line : lines()) {
+    keys.emplace_back(line.key);
+  }
+  return keys;
 }
 
 std::optional<std::string> ScenarioLines::take(std::string_view key, std::string_view value) {
-  if (key == "npis") {
-    return take_npis(value);
-  }
-  if (key == "world") {
-    return take_world(value);
-  }
-  if (key == "faults") {
-    return take_faults(value);
-  }
-  if (key == "preempt") {
-    return take_preempt(value);
-  }
-  return key == "unload" ? take_unload(value) : take_peer(value);
+  const auto line = std::find_if(lines().begin(), lines().end(), [key](const Line& each) { return each.key == key; });
+  return (this->*line->take)(value);
 }
 
 std::optional<std::string> ScenarioLines::take_npis(std::string_view value) {
