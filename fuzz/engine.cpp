@@ -364,6 +364,30 @@ Execution Engine::repeat(std::span<const std::uint16_t> decisions) {
   return parts_->repeat(kept);
 }
 
+namespace {
+
+class AnswerCount final : public race::Accesses::Watcher {
+ public:
+  explicit AnswerCount(const schedule::Scheduler& scheduler) : scheduler_(scheduler) {}
+  void on_ordinal(const void*, const race::Shape&) override { answers_ = scheduler_.decisions(); }
+  std::optional<std::uint32_t> answers() const { return answers_; }
+
+ private:
+  const schedule::Scheduler& scheduler_;
+  std::optional<std::uint32_t> answers_;
+};
+
+}  // namespace
+
+std::size_t Engine::answers_before(std::span<const std::uint16_t> decisions, std::uint64_t ordinal) {
+  const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
+  AnswerCount watcher(parts_->scheduler);
+  parts_->accesses->watch(&watcher, ordinal);
+  parts_->repeat(kept);
+  parts_->accesses->watch(nullptr, 0);
+  return watcher.answers().value_or(parts_->decisions.count) - parts_->scenario_numbers;
+}
+
 // Repeats the execution with somebody who watches for `expected`. Its hash at the end of the repetition has to be
 // `hash`.
 Report Engine::Parts::narrate(std::span<const std::uint16_t> decided, const contract::Finding& expected,

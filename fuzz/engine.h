@@ -32,7 +32,6 @@ struct Settings {
   std::uint64_t step_limit = schedule::kStepLimitDefault;
   bool rules = true;            // false: nothing is judged; for benchmarks
   bool strict = false;          // notes are findings
-  bool access_points = true;    // the modules' own loads and stores are events, and may be scheduling points
   bool watch_failures = false;  // for failure_sites()
   bool access_points = true;    // the modules' accesses are watched for races, and threads preempted at them
 };
@@ -94,6 +93,10 @@ class Engine {
   // Where in the modules the calls were that the latest execution made fail: the first two. Empty unless they are
   // watched.
   std::span<const FailureSite> failure_sites() const;
+
+  // How many answers of that log are given before the access with that ordinal (race/accesses.h) is made. All of them
+  // if it never is. REQUIRES: as describe(); access points are on.
+  std::size_t answers_before(std::span<const std::uint16_t> decisions, std::uint64_t ordinal);
 
   // Runs the execution that a decision log decides, as far as it fits these modules. REQUIRES: as describe().
   Execution repeat(std::span<const std::uint16_t> decisions);

@@ -17,6 +17,7 @@
 #include "fuzz/nearby.h"
 #include "fuzz/scenario_codec.h"
 #include "fuzz/shared_state.h"
+#include "fuzz/steering.h"
 #include "fuzz/worker_message.h"
 #include "module/symbolizer.h"
 #include "schedule/replay.h"
@@ -89,6 +90,8 @@ class Worker {
   void hunt(Engine& engine);
   void tell(FailureStatistics& failures) const;
   Report explain(Engine& engine, const Execution& execution, std::string_view strategy);
+  Found describe(Engine& engine, const Execution& execution, std::string_view strategy);
+  void steer(Engine& engine, const contract::Finding& race, Found& found);
   void explain_note(Engine& engine, const Execution& execution);
   bool worth_explaining(const contract::Finding& finding);
   void replay(Engine& engine);
@@ -98,6 +101,7 @@ class Worker {
   const WorkerOrder order_;
   SharedState* state_ = nullptr;
   std::vector<std::unique_ptr<module::Image>> images_;
+  std::optional<Steering> steering_;
   std::map<std::tuple<contract::FindingKind, std::string_view, trace::RoutineNumber>, std::uint64_t> explained_;
 };
 
@@ -244,6 +248,16 @@ Report Worker::explain(Engine& engine, const Execution& execution, std::string_v
   if (!order_.wanted.may_be(contract::name_of(finding.kind), finding.rule) && !worth_explaining(finding)) {
     return {};
   }
+  Found found = describe(engine, execution, strategy);
+  if (finding.kind == contract::FindingKind::kDataRace && !order_.wanted.may_be(found.report.kind, "")) {
+    steer(engine, finding, found);
+  }
+  send(found);
+  return found.report;
+}
+
+// The execution that the log decides.
+Found Worker::describe(Engine& engine, const Execution& execution, std::string_view strategy) {
   state_->phase = Phase::kDescribing;
   Found found;
   found.schedule = state_->schedule;
@@ -253,8 +267,27 @@ Report Worker::explain(Engine& engine, const Execution& execution, std::string_v
   const auto log = state_->decisions.view();
   found.decisions.assign(log.begin(), log.end());
   found.report = engine.describe(found.decisions);
-  send(found);
-  return found.report;
+  return found;
+}
+
+// A data race ranks last: if something graver comes of it near by, that is what was found.
+void Worker::steer(Engine& engine, const contract::Finding& race, Found& found) {
+  if (!steering_) {
+    steering_.emplace(engine);
+  }
+  state_->phase = Phase::kRunning;
+  const auto graver = steering_->search(found.decisions, race, schedule::seed_of_schedule(order_.seed, found.schedule));
+  if (!graver) {
+    return;
+  }
+  Found steered = describe(engine, *graver, "steered");
+  if (!steered.report.kind.empty()) {
+    if (steered.report.race.empty()) {
+      steered.report.race = found.report.race;
+      steered.report.race.insert(steered.report.race.begin(), found.report.title);
+    }
+    found = std::move(steered);
+  }
 }
 
 // Leaves the decisions as they are.

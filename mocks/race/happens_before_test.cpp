@@ -40,7 +40,7 @@ TEST_F(HappensBeforeTest, SpinLock) {
 }
 
 TEST_F(HappensBeforeTest, SharedHoldersOfAPushLockAreNotOrderedAmongThemselves) {
-  EX_PUSH_LOCK lock = 0;
+  EX_PUSH_LOCK lock = {};
   const auto exclusive = [&] {
     KeEnterCriticalRegion();
     ExAcquirePushLockExclusive(&lock);
@@ -58,7 +58,7 @@ TEST_F(HappensBeforeTest, SharedHoldersOfAPushLockAreNotOrderedAmongThemselves) 
     };
   };
   EXPECT_EQ(races(exclusive, shared(false), shared(false)), 0);
-  lock = 0;
+  lock = {};
   EXPECT_EQ(races(shared(true), shared(true)), kSchedules);
 }
 
