@@ -12,7 +12,7 @@ function(nmrfuzz_library_sources out)
   set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
-set(NMRFUZZ_MOCK_FOLDERS trace schedule kernel nmr peers contract module)
+set(NMRFUZZ_MOCK_FOLDERS trace schedule kernel race nmr peers contract module)
 list(TRANSFORM NMRFUZZ_MOCK_FOLDERS REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/mocks/\\1/*.cpp" OUTPUT_VARIABLE mock_globs)
 nmrfuzz_library_sources(NMRFUZZ_MOCKS_SOURCES ${mock_globs})
 nmrfuzz_library_sources(NMRFUZZ_FUZZ_SOURCES "${PROJECT_SOURCE_DIR}/fuzz/*.cpp")

@@ -6,6 +6,7 @@
 #include "fuzz/commands.h"
 #include "fuzz/exit_status.h"
 #include "fuzz/finding_text.h"
+#include "fuzz/hunt_from.h"
 #include "fuzz/hunt_result.h"
 #include "fuzz/interrupt.h"
 #include "fuzz/json_output.h"
@@ -61,11 +62,16 @@ int run_hunt(HuntOptions options) {
     plan.seconds = kDefaultHuntSeconds;
   }
   std::string error;
+  if (!options.from.empty()) {
+    if (const auto wrong = complete_from_reproducer(options)) {
+      return refuse(*wrong);
+    }
+  }
   if (!make_writable_folder(plan.out, error) || !can_write_json(options.json, error)) {
     return refuse(error);
   }
   const std::array variants = {plan.build};
-  const auto modules = resolve_modules(options.modules, variants, "", error);
+  const auto modules = resolve_modules(options.modules, variants, options.folder, error);
   if (!modules) {
     return refuse(error);
   }
@@ -74,6 +80,9 @@ int run_hunt(HuntOptions options) {
   fmt::print(out, "hunting in {}: strategy {}, seed {}, world {}, faults {}{}, {} build, {}\n", modules->short_name(),
              plan.strategy, plan.seed, world_text(plan.conditions), name_of(plan.conditions.faults),
              plan.conditions.one_peer ? ", peers one" : "", name_of(plan.build), budget_text(plan));
+  if (!options.from.empty()) {
+    fmt::print(out, "looking near {} for {}\n", options.from, plan.wanted.text());
+  }
   std::fflush(out);
   remember_interrupts();
   Progress progress(modules->short_name());
@@ -83,6 +92,7 @@ int run_hunt(HuntOptions options) {
   const Outcome outcome = outcome_of(result, modules->short_name());
   if (outcome.status != kUnusable) {
     print_result(out, *modules, result);
+    fmt::print(out, "{}", text_of_wanted(plan, result));
     if (!write_json(options.json, run_json(document_of(*modules, plan, result)))) {
       return kUnusable;
     }

@@ -200,6 +200,7 @@ class CommandLine {
   void add_exploration(CLI::App& command);
   void add_report(CLI::App& command);
   HuntOptions hunt_options();
+  bool lacks_module() const;
   std::string read_world(const std::string& text);
 
   CLI::App app_{"Finds and replays the races of Windows network modules on their way out of NMR.", "nmrfuzz"};
@@ -229,20 +230,23 @@ std::string CommandLine::read_world(const std::string& text) {
 // What hunt and faults have in common.
 void CommandLine::add_modules(CLI::App& command) {
   HuntPlan& plan = hunt_.plan;
-  command
-      .add_option("MODULE", hunt_modules_,
-                  "corpus module, .c or .cpp file (several of one driver: a.c+b.c), or folder NAME.nmr;\n"
-                  "several are loaded side by side")
-      ->required();
+  command.add_option("MODULE", hunt_modules_,
+                     "corpus module, .c or .cpp file (several of one driver: a.c+b.c), or folder NAME.nmr;\n"
+                     "several are loaded side by side");
   command.add_option("-I", include_folders_, "folder with headers of the module")
       ->allow_extra_args(false)
       ->group("build");
   command.add_option("-D", definitions_, "preprocessor definition")->allow_extra_args(false)->group("build");
-  add_read(command, "--build", "what to run: plain or asan (plain)", [&plan](const std::string& text) -> std::string {
-    const auto variant = module::variant_named(text);
-    plan.build = variant.value_or(module::Variant::kPlain);
-    return variant && *variant != module::Variant::kTsan ? "" : fmt::format("expected plain or asan, got '{}'", text);
-  })->group("build");
+  add_read(command, "--build", "what to run: plain or asan (plain)",
+           [this, &plan](const std::string& text) -> std::string {
+             const auto variant = module::variant_named(text);
+             plan.build = variant.value_or(module::Variant::kPlain);
+             hunt_.given.build = true;
+             return variant && *variant != module::Variant::kTsan
+                        ? ""
+                        : fmt::format("expected plain or asan, got '{}'", text);
+           })
+      ->group("build");
 }
 
 void CommandLine::add_exploration(CLI::App& command) {
@@ -295,12 +299,20 @@ void CommandLine::add_report(CLI::App& command) {
 
 void CommandLine::add_hunt() {
   HuntPlan& plan = hunt_.plan;
-  CLI::App& command = add("hunt", "Explores the interleavings of modules until the budget ends or something is found.",
-                          "  nmrfuzz hunt driver.c --time 5m\n"
-                          "  nmrfuzz hunt detach-neither --schedules 10000 --seed 7 --json -\n"
-                          "  nmrfuzz hunt provider.c client.nmr --keep-going --jobs 4 --out found",
-                          [this] { return run_hunt(hunt_options()); });
+  CLI::App& command =
+      add("hunt", "Explores the interleavings of modules until the budget ends or something is found.",
+          "  nmrfuzz hunt driver.c --time 5m\n"
+          "  nmrfuzz hunt detach-neither --schedules 10000 --seed 7 --json -\n"
+          "  nmrfuzz hunt provider.c client.nmr --keep-going --jobs 4 --out found\n"
+          "  nmrfuzz hunt --from nmrfuzz-out/FILE.txt --time 1m",
+          [this] { return hunt_.from.empty() && lacks_module() ? kUnusable : run_hunt(hunt_options()); });
   add_modules(command);
+  command
+      .add_option("--from", hunt_.from,
+                  "look near this reproducer for the same finding, after its sources or nmrfuzz have changed: the\n"
+                  "hunt ends when that comes; others are reported, but do not end it. Modules, build and conditions\n"
+                  "are the reproducer's; each MODULE takes the place of one of its modules, in their order")
+      ->type_name("FILE");
   add_duration(command, "budget: 60s, 5m, 2h (60s, if there is no --schedules)", [&plan](double seconds) {
     plan.seconds = seconds;
   })->group("budget");
@@ -312,13 +324,22 @@ void CommandLine::add_hunt() {
   add_exploration(command);
   add_read(command, "--faults",
            "whether routines that can fail do: off, on, or sweep: each call in turn,\nthen pairs, then as on (on)",
-           [&plan](const std::string& text) -> std::string {
+           [this, &plan](const std::string& text) -> std::string {
+             hunt_.given.faults = true;
              const auto faults = faults_named(text);
              plan.conditions.faults = faults.value_or(Faults::kOn);
              return faults ? "" : fmt::format("expected off, on or sweep, got '{}'", text);
            })
       ->group("exploration");
   add_report(command);
+}
+
+// Says so.
+bool CommandLine::lacks_module() const {
+  if (hunt_modules_.empty()) {
+    refuse("MODULE is required" + hint());
+  }
+  return hunt_modules_.empty();
 }
 
 HuntOptions CommandLine::hunt_options() {
@@ -333,15 +354,18 @@ HuntOptions CommandLine::hunt_options() {
   for (const std::string& name : hunt_modules_) {
     hunt_.modules.push_back({name, options});
   }
+  hunt_.compiler_options = std::move(options);
+  hunt_.given.world = !world_so_far_.empty();
   return std::move(hunt_);
 }
 
 void CommandLine::add_faults() {
-  CLI::App& command = add(
-      "faults",
-      "Makes each call of a module that can fail do so: each alone in several schedules, then each two\n"
-      "of them. Says which call sites failed, and which of them the module survived.",
-      "  nmrfuzz faults driver.c\n  nmrfuzz faults flow-hub --json -", [this] { return run_faults(hunt_options()); });
+  CLI::App& command =
+      add("faults",
+          "Makes each call of a module that can fail do so: each alone in several schedules, then each two\n"
+          "of them. Says which call sites failed, and which of them the module survived.",
+          "  nmrfuzz faults driver.c\n  nmrfuzz faults flow-hub --json -",
+          [this] { return lacks_module() ? kUnusable : run_faults(hunt_options()); });
   add_modules(command);
   add_jobs(command, hunt_.plan.jobs)->group("budget");
   add_exploration(command);

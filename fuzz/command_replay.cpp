@@ -14,15 +14,6 @@ namespace nmrfuzz::fuzz {
 
 namespace {
 
-// The modules of the reproducer, or those that the user names in their place, with the options of the originals.
-std::vector<ModuleReference> references_of(const Reproducer& reproducer, const std::vector<std::string>& given) {
-  std::vector<ModuleReference> references = reproducer.modules;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    references[i].name = given[i];
-  }
-  return references;
-}
-
 std::string line_of(const ReplayResult& result, const Reproducer& reproducer, module::Variant build) {
   const std::string hash = hash_text(result.hash);
   std::string what;
@@ -76,16 +67,16 @@ class ReplayCommand {
 
   int run() {
     std::string error;
-    if (options_.modules.size() > reproducer_.modules.size()) {
-      return refuse(fmt::format("{} modules given with --module, the reproducer has {}", options_.modules.size(),
-                                reproducer_.modules.size()));
+    const auto references = replaced_modules(reproducer_, options_.modules, error);
+    if (!references) {
+      return refuse(error);
     }
     std::vector<module::Variant> variants = builds_;
     if (options_.trace) {
       variants.push_back(module::Variant::kPlain);
     }
-    const auto modules = resolve_modules(references_of(reproducer_, options_.modules), variants,
-                                         std::filesystem::path(options_.file).parent_path(), error);
+    const auto modules =
+        resolve_modules(*references, variants, std::filesystem::path(options_.file).parent_path(), error);
     if (!modules) {
       return refuse(error);
     }

@@ -27,7 +27,16 @@ int run_rules(const RulesOptions& options);
 
 struct HuntOptions {
   std::vector<ModuleReference> modules;
+  std::vector<std::string> compiler_options;  // of all of them; those in `modules` have them too
+  std::string folder;                         // where sources are looked for that are not found otherwise
   HuntPlan plan;
+  std::string from;  // a reproducer to hunt near (hunt_from.h); empty: none
+  // What the command line says itself, so that the reproducer's word does not count.
+  struct {
+    bool build = false;
+    bool world = false;
+    bool faults = false;
+  } given;
   std::string json;
 };
 int run_hunt(HuntOptions options);

@@ -18,8 +18,9 @@ struct Conditions {
   bool any_world = true;
   nmr::World world;  // where any_world is false
   Faults faults = Faults::kOn;
-  bool one_peer = false;  // for each NPI, and no ladder
-  bool strict = false;    // notes are findings
+  bool one_peer = false;      // for each NPI, and no ladder
+  bool strict = false;        // notes are findings
+  bool access_points = true;  // the modules' own loads and stores are events, and may be scheduling points
   std::uint64_t step_limit = schedule::kStepLimitDefault;
 
   bool operator==(const Conditions&) const = default;

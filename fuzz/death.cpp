@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "kernel/kernel.h"
+#include "module/access_callbacks.h"
 
 #if __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
@@ -88,7 +89,10 @@ Owner owner_of(std::uintptr_t address) {
   if (place_of(address)) {
     return Owner::kModule;
   }
-  return in_program(address) && is_known_as_ours(address) ? Owner::kOurs : Owner::kNobody;
+  // An access callback touches memory for the module that called it.
+  const bool is_ours = in_program(address) && is_known_as_ours(address) &&
+                       !module::in_access_callback(reinterpret_cast<const void*>(address));
+  return is_ours ? Owner::kOurs : Owner::kNobody;
 }
 
 // Walks the stack; returns who owns the innermost code that is somebody's, and keeps the module's places.

@@ -26,6 +26,7 @@ Reproducer Discoveries::reproducer_of(const Found& found) const {
   reproducer.events = found.events;
   reproducer.step_limit = plan_.conditions.step_limit;
   reproducer.strict = plan_.conditions.strict;
+  reproducer.access_points = plan_.conditions.access_points;
   reproducer.strategy = found.strategy;
   reproducer.seed = plan_.seed;
   reproducer.schedule = found.schedule;
@@ -72,6 +73,17 @@ std::string Discoveries::add(const Found& found) {
   }
   by_signature_[found.report.signature] = std::move(discovery);
   return fault;
+}
+
+void Discoveries::forget_behind(std::uint64_t schedule) {
+  std::erase_if(by_signature_, [schedule](const auto& each) {
+    const Discovery& discovery = each.second;
+    const bool behind = discovery.reproducer.schedule > schedule;
+    if (behind) {
+      unlink(discovery.file.c_str());
+    }
+    return behind;
+  });
 }
 
 std::vector<Discovery> Discoveries::take() {

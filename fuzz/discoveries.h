@@ -21,6 +21,9 @@ class Discoveries {
   // in a fresh worker. Returns what is wrong with nmrfuzz, if the finding does not come again; it is kept all the same.
   std::string add(const Found& found);
 
+  // Forgets those of schedules behind `schedule`, and removes their files.
+  void forget_behind(std::uint64_t schedule);
+
   std::size_t size() const { return by_signature_.size(); }
   // By schedule.
   std::vector<Discovery> take();

@@ -12,6 +12,7 @@
 #include "module/driver.h"
 #include "nmr/fiber_port.h"
 #include "peers/peers.h"
+#include "race/accesses.h"
 #include "schedule/byte_source.h"
 #include "schedule/replay.h"
 
@@ -40,6 +41,9 @@ struct Engine::Parts final : contract::FindingSink {
     if (settings.watch_failures) {
       failures.emplace(recorder, images);
     }
+    if (settings.access_points) {
+      accesses.emplace(kernel);
+    }
     if (settings.rules) {
       rules.emplace(recorder, *this);
     }
@@ -50,7 +54,17 @@ struct Engine::Parts final : contract::FindingSink {
     }
   }
 
+  // A data race is not the end: what comes of it may be graver.
   void report(contract::Finding found) override {
+    if (found.kind == contract::FindingKind::kDataRace) {
+      if (!race) {
+        race = found;
+        if (narrator != nullptr) {
+          narrator->on_finding(found);
+        }
+      }
+      return;
+    }
     finding = found;
     if (narrator != nullptr) {
       narrator->on_finding(*finding);
@@ -103,6 +117,7 @@ struct Engine::Parts final : contract::FindingSink {
   peers::Peers peers;
   std::vector<module::Image*> images;
   std::optional<FailureWatch> failures;  // sees an event before a rule may end the execution
+  std::optional<race::Accesses> accesses;
   std::optional<contract::Rules> rules;
   std::vector<std::unique_ptr<module::Driver>> drivers;
   std::vector<Life> lives;
@@ -114,6 +129,7 @@ struct Engine::Parts final : contract::FindingSink {
   std::uint32_t scenario_numbers = 0;
   Execution probed;
   std::optional<contract::Finding> finding;
+  std::optional<contract::Finding> race;        // the first of the execution
   std::vector<contract::Finding> notes_met;     // in all executions
   std::optional<contract::Finding> first_note;  // of this one
   std::size_t modules_left = 0;
@@ -123,9 +139,12 @@ struct Engine::Parts final : contract::FindingSink {
 // The execution in force for the C entry points, for a scope.
 class InForce {
  public:
-  InForce(kernel::Kernel& kernel, nmr::FiberRegistrar& registrar)
-      : kernel_(kernel::set_current_kernel(&kernel)), registrar_(nmr::set_current_registrar(&registrar)) {}
+  InForce(kernel::Kernel& kernel, nmr::FiberRegistrar& registrar, race::Accesses* accesses)
+      : kernel_(kernel::set_current_kernel(&kernel)),
+        registrar_(nmr::set_current_registrar(&registrar)),
+        accesses_(std::exchange(race::accesses_in_force, accesses)) {}
   ~InForce() {
+    race::accesses_in_force = accesses_;
     kernel::set_current_kernel(kernel_);
     nmr::set_current_registrar(registrar_);
   }
@@ -135,6 +154,7 @@ class InForce {
  private:
   kernel::Kernel* kernel_;
   nmr::FiberRegistrar* registrar_;
+  race::Accesses* accesses_;
 };
 
 // Everything is decided in here or later, by the strategy: first what the execution is about.
@@ -143,6 +163,7 @@ void Engine::Parts::prepare(schedule::Strategy& strategy, std::uint64_t seed, co
     image->reset();
   }
   finding.reset();
+  race.reset();
   first_note.reset();
   recorder.reset();
   if (failures) {
@@ -177,6 +198,9 @@ void Engine::Parts::set_the_scene() {
   options.failing_calls = {scenario.faults.calls[0], scenario.faults.calls[1]};
   kernel.reset(options);
   registrar.reset(scenario.world);
+  if (accesses) {
+    accesses->reset(scenario.preemptions);
+  }
   peers.reset();
   for (const PeerPlan& peer : scenario.peers) {
     peers.add(uses.peered()[peer.npi - 1], peer.behaviour);
@@ -190,15 +214,18 @@ void Engine::Parts::set_the_scene() {
 }
 
 Execution Engine::Parts::run(schedule::Strategy& strategy, std::uint64_t seed, const Scenario* given) {
-  const InForce in_force(kernel, registrar);
+  const InForce in_force(kernel, registrar, accesses ? &*accesses : nullptr);
   prepare(strategy, seed, given);
   kernel.spawn(schedule::ThreadRole::kLoader, &Parts::load, lives.data(), kernel::kPassiveLevel);
   Execution execution;
   execution.end = scheduler.run();
   if (!finding) {
     scheduler.write(EventKind::kEnd, 0);
+    std::swap(finding, race);
   }
   execution.finding = finding;
+  execution.race = race;
+  execution.accesses = accesses ? accesses->count() : 0;
   execution.note = first_note;
   execution.hash = finding ? finding->hash : recorder.hash();
   execution.events = finding ? finding->event_number + 1 : recorder.size();
@@ -279,7 +306,8 @@ void Engine::Parts::learn_npis() {
     }
     shape.npis = static_cast<std::uint32_t>(uses.peered().size());
   }
-  limits = {settings.any_world, settings.world, settings.faults, settings.one_peer, kernel.fallible_calls()};
+  limits = {settings.any_world, settings.world,          settings.faults,
+            settings.one_peer,  kernel.fallible_calls(), static_cast<std::uint32_t>(probed.accesses)};
 }
 
 // The execution that a decision log decides: its scenario, then the answers.
@@ -340,13 +368,14 @@ Execution Engine::repeat(std::span<const std::uint16_t> decisions) {
 // `hash`.
 Report Engine::Parts::narrate(std::span<const std::uint16_t> decided, const contract::Finding& expected,
                               trace::TraceHash hash) {
-  Narrator watching(recorder, registrar, images, expected);
+  Narrator watching(recorder, registrar, images, accesses ? &*accesses : nullptr, expected);
   narrator = &watching;
   const Execution second = repeat(decided);
   narrator = nullptr;
   if (second.hash != hash || !watching.has_found()) {
     return {};
   }
+  const InForce in_force(kernel, registrar, nullptr);
   Report report = watching.report();
   report.world = nmr::text_of(registrar.world());
   return report;
@@ -356,7 +385,16 @@ Report Engine::describe(std::span<const std::uint16_t> decisions) {
   // The decisions may lie in the log that the repetition overwrites.
   const std::vector<std::uint16_t> kept(decisions.begin(), decisions.end());
   const Execution first = parts_->repeat(kept);
-  return first.finding ? parts_->narrate(kept, *first.finding, first.hash) : Report{};
+  if (!first.finding) {
+    return {};
+  }
+  Report report = parts_->narrate(kept, *first.finding, first.hash);
+  if (first.race) {
+    const Report race = parts_->narrate(kept, *first.race, first.hash);
+    report.race.push_back(race.title);
+    report.race.insert(report.race.end(), race.race.begin(), race.race.end());
+  }
+  return report;
 }
 
 Report Engine::describe_note(std::span<const std::uint16_t> decisions, const contract::Finding& note) {

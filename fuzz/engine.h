@@ -32,7 +32,9 @@ struct Settings {
   std::uint64_t step_limit = schedule::kStepLimitDefault;
   bool rules = true;            // false: nothing is judged; for benchmarks
   bool strict = false;          // notes are findings
+  bool access_points = true;    // the modules' own loads and stores are events, and may be scheduling points
   bool watch_failures = false;  // for failure_sites()
+  bool access_points = true;    // the modules' accesses are watched for races, and threads preempted at them
 };
 
 // The result of one execution.
@@ -40,12 +42,14 @@ struct Execution {
   schedule::EndReason end = schedule::EndReason::kAllEnded;
   std::optional<contract::Finding> finding;
   std::optional<contract::Finding> note;  // the first that this engine has not met before
+  std::optional<contract::Finding> race;  // the data race before a graver finding; none if it is the finding
   trace::TraceHash hash = 0;              // at the finding, or at the end
   std::uint64_t events = 0;               // likewise
   std::uint64_t steps = 0;
   std::uint32_t decisions = 0;       // not counting the scenario's
   std::uint32_t fallible_calls = 0;  // of the modules, to routines that can fail
   std::uint32_t registrations = 0;   // successful Register calls of modules under test
+  std::uint64_t accesses = 0;        // of the modules, where they are access points
 };
 
 // A finding in words, made by repeating its execution.
@@ -58,6 +62,8 @@ struct Report {
   std::vector<std::string> cause_stack;  // of the allocation, free or acquisition behind it; may be empty
   std::vector<std::string> events;       // the last events before it, as text
   std::string world;
+  std::string place;              // of a data race: what both threads touch
+  std::vector<std::string> race;  // in words: of the finding, or of the data race before it; may be empty
 };
 
 class Engine {

@@ -8,6 +8,7 @@
 #include "kernel/routine.h"
 #include "kernel/status.h"
 #include "nmr/states.h"
+#include "race/accesses.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -49,6 +50,20 @@ std::string function_text(const Event& call) {
 std::string call_text(const Event& event) {
   return fmt::format("{} {}{}", event.kind == EventKind::kNpiCallEnter ? "calls" : "returns from", function_text(event),
                      event.object != 0 ? fmt::format(" of binding {}", event.object) : "");
+}
+
+// "writes 8 bytes of place 3 in block 2 (volatile)".
+std::string access_text(const Event& event) {
+  constexpr std::array<std::string_view, 3> kKinds = {"", " (volatile)", " (interlocked)"};
+  const race::Shape shape = race::Shape::of(event.a);
+  const std::string_view verb = shape.is_free ? "frees" : shape.is_write ? "writes" : "reads";
+  std::string text =
+      fmt::format("{} {}{} bytes of place {}{}{}", verb, shape.bytes, shape.bytes == 255 ? "+" : "", event.status,
+                  numbered("in block", event.object), kKinds.at(static_cast<std::size_t>(shape.kind)));
+  if (event.outcome != Outcome::kOk) {
+    text += fmt::format(", {}", phrase_of(event.outcome));
+  }
+  return text;
 }
 
 }  // namespace
@@ -140,6 +155,10 @@ std::string text_of(const Event& event) {
     case EventKind::kNpiCallEnter:
     case EventKind::kNpiCallExit:
       return call_text(event);
+    case EventKind::kAccess:
+      return access_text(event);
+    case EventKind::kWaitObject:
+      return fmt::format("its wait is satisfied by object {}", event.object);
     case EventKind::kInjectedFailure:
       return fmt::format("{} is made to fail (call {} of those that can)", routine, event.a);
     case EventKind::kNone:
@@ -306,6 +325,10 @@ std::string_view phrase_of(Outcome outcome) {
       return "finds that what it was given has changed since";
     case Outcome::kDispatchFreed:
       return "frees a dispatch table that the other side may call through";
+    case Outcome::kUnordered:
+      return "which nothing orders with an earlier access of another thread";
+    case Outcome::kUnorderedRead:
+      return "a plain read and an interlocked write that nothing orders";
     case Outcome::kHandleOverwritten:
       return "stores its handle over that of a live registration";
   }

@@ -37,7 +37,9 @@ std::string finding_text(const Discovery& discovery) {
     text += fmt::format("  {}\n", contract::sentence_of(reproducer.kind));
   }
   text += indented("at", report.stack);
-  text += indented("caused at", report.cause_stack);
+  text += indented(reproducer.kind == contract::FindingKind::kDataRace ? "and at" : "caused at", report.cause_stack);
+  text += indented(reproducer.kind == contract::FindingKind::kDataRace ? "the two accesses" : "after a data race",
+                   report.race);
   const std::size_t shown = std::min(kEventsShown, report.events.size());
   text += indented("last events", std::span(report.events).last(shown));
   text += indented("scenario", oddities_of(reproducer.scenario));

@@ -13,8 +13,8 @@
 #include "fuzz/death_report.h"
 #include "fuzz/discoveries.h"
 #include "fuzz/interrupt.h"
+#include "fuzz/nearby.h"
 #include "fuzz/replayer.h"
-#include "fuzz/strategies.h"
 #include "fuzz/worker_process.h"
 
 namespace nmrfuzz::fuzz {
@@ -37,6 +37,9 @@ class Hunt {
     // Without --keep-going the lowest schedule wins; it is known only now.
     if (first_) {
       note_fault(discoveries_.add(*first_));
+    }
+    if (first_) {
+      discoveries_.forget_behind(first_->schedule);
     }
     result_.discoveries = discoveries_.take();
     result_.notes = take_notes();
@@ -74,8 +77,9 @@ class Hunt {
     order.end = plan_.schedules.value_or(kNoEnd);
     order.keep_going = plan_.keep_going;
     order.sweep_only = plan_.sweep_only;
+    order.wanted = plan_.wanted;
     std::string error;
-    lanes_[lane].worker = WorkerProcess::start(std::move(order), plan_.build, {}, error);
+    lanes_[lane].worker = WorkerProcess::start(std::move(order), plan_.build, plan_.near, error);
     if (lanes_[lane].worker == nullptr) {
       note_fault(error);
       stop_before(0);
@@ -199,12 +203,16 @@ class Hunt {
   }
 
   void on_found(const Found& found) {
-    if (plan_.keep_going) {
+    if (!ends_hunt(found)) {
       note_fault(discoveries_.add(found));
     } else if (!first_ || found.schedule < first_->schedule) {
       first_ = found;
       stop_before(found.schedule);
     }
+  }
+
+  bool ends_hunt(const Found& found) const {
+    return !plan_.keep_going && (!plan_.wanted.anything() || plan_.wanted.is(found.report));
   }
 
   void account(const SharedState& state) {
@@ -224,7 +232,7 @@ class Hunt {
     const bool probing = phase == Phase::kProbing;
     Found found;
     found.schedule = state.schedule;
-    found.strategy = probing ? "probe" : StrategySet::name_of_schedule(plan_.strategy, found.schedule);
+    found.strategy = probing ? "probe" : Nearby::name_of_schedule(plan_.strategy, found.schedule, !plan_.near.empty());
     found.hash = state.ring.hash;
     found.events = state.ring.written;
     const auto log = state.decisions.view();
@@ -238,7 +246,7 @@ class Hunt {
     ++result_.schedules;
     result_.decisions += log.size();
     const std::uint64_t next = state.schedule + plan_.jobs;
-    if (plan_.keep_going && next < bound_) {
+    if (!ends_hunt(found) && next < bound_) {
       start(lane, next);
     }
   }

@@ -2,6 +2,7 @@
 //
 // Worker j of n runs the schedules j, j + n, j + 2n, ...; what a schedule does depends on its number alone. When one
 // finds something the others go on up to that number, so that the finding of the lowest number wins, whatever n is.
+// Where a certain finding is wanted, only that one ends the hunt so.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "fuzz/module_set.h"
 #include "fuzz/progress.h"
 #include "fuzz/reproducer.h"
+#include "fuzz/wanted.h"
 #include "fuzz/worker_message.h"
 
 namespace nmrfuzz::fuzz {
@@ -27,7 +29,10 @@ struct HuntPlan {
   unsigned jobs = 1;
   bool keep_going = false;
   bool sweep_only = false;  // ends with the sweep of failures, which conditions.faults asks for
-  std::string out;          // folder for reproducers; exists
+  // Looked for: other findings are collected, but do not end the hunt.
+  Wanted wanted;
+  Decisions near;   // the log of an execution to look near (nearby.h); empty: none
+  std::string out;  // folder for reproducers; exists
 };
 
 // One finding, with the reproducer that it was written to.

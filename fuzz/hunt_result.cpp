@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "fuzz/exit_status.h"
 #include "kernel/object.h"
 #include "schedule/limits.h"
@@ -16,6 +18,23 @@ std::string text_of_cut_short(const HuntResult& result) {
       "{} of {} schedules were cut short: they needed more than {} threads, {} timers or {} kernel objects at once",
       result.cut_short, result.schedules, schedule::kThreadsMaximum - 1, schedule::kTimersMaximum,
       kernel::ObjectTable::kMaximum - 1);
+}
+
+const Discovery* wanted_of(const HuntPlan& plan, const HuntResult& result) {
+  const auto found = std::find_if(result.discoveries.begin(), result.discoveries.end(),
+                                  [&plan](const Discovery& each) { return plan.wanted.is(each.report); });
+  return found == result.discoveries.end() ? nullptr : &*found;
+}
+
+std::string text_of_wanted(const HuntPlan& plan, const HuntResult& result) {
+  if (!plan.wanted.anything()) {
+    return "";
+  }
+  const Discovery* const discovery = wanted_of(plan, result);
+  return discovery == nullptr
+             ? fmt::format("{} did not come\n", plan.wanted.text())
+             : fmt::format("{} came in schedule {} ({}): nmrfuzz replay {}\n", plan.wanted.text(),
+                           discovery->reproducer.schedule, discovery->reproducer.strategy, discovery->file);
 }
 
 Outcome outcome_of(const HuntResult& result, const std::string& name) {
@@ -51,6 +70,8 @@ RunDocument document_of(const ModuleSet& modules, const HuntPlan& plan, const Hu
   document.strategy = plan.strategy;
   document.seed = plan.seed;
   document.world = world_text(plan.conditions);
+  document.wanted = plan.wanted.text();
+  document.wanted_came = wanted_of(plan, result) != nullptr;
   document.schedules = result.schedules;
   document.decisions = result.decisions;
   document.seconds = result.seconds;

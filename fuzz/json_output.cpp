@@ -47,6 +47,9 @@ Json run_object(const RunDocument& run) {
   if (run.with_hash) {
     json["trace_hash"] = hash_text(run.trace_hash);
   }
+  if (!run.wanted.empty()) {
+    json["wanted"] = {{"signature", run.wanted}, {"came", run.wanted_came}};
+  }
   json["findings"] = Json::array();
   for (const Discovery& discovery : run.findings) {
     json["findings"].push_back(finding_json(discovery));

@@ -21,7 +21,8 @@ std::string rules_json(std::span<const CorpusModule> corpus);
 std::string worlds_json();
 
 // What `hunt --json`, `faults --json` and `replay --json` say. Of a sweep of failures also
-// "sites":[{"routine","place","failures","findings","pair_findings"}].
+// "sites":[{"routine","place","failures","findings","pair_findings"}], of a hunt near a reproducer
+// "wanted":{"signature","came"}.
 struct RunDocument {
   std::vector<std::string> modules;
   std::string strategy;
@@ -33,7 +34,9 @@ struct RunDocument {
   std::vector<Discovery> findings;
   std::vector<Note> notes;
   std::vector<SiteReport> sites;  // of a sweep of failures
-  bool with_hash = false;         // replay's
+  std::string wanted;             // by `hunt --from`; else empty
+  bool wanted_came = false;
+  bool with_hash = false;  // replay's
   std::uint64_t trace_hash = 0;
 };
 std::string run_json(const RunDocument& document);

@@ -45,6 +45,15 @@ std::string no_such_module(const std::string& name, const std::vector<CorpusModu
       name, is_there(name) ? ": it exists, but is none of these" : "", suggestion(name, known));
 }
 
+std::string names_of(std::span<const ModuleReference> modules) {
+  std::vector<std::string> names;
+  names.reserve(modules.size());
+  for (const ModuleReference& module : modules) {
+    names.push_back(module.name);
+  }
+  return join(names, ", ");
+}
+
 class Resolver {
  public:
   Resolver(std::span<const module::Variant> variants, const std::string& folder, std::string& error)
@@ -181,6 +190,20 @@ std::vector<std::string> ModuleSet::images(module::Variant variant) const {
     paths.push_back(module.shared_object(variant));
   }
   return paths;
+}
+
+std::optional<std::vector<ModuleReference>> replaced_modules(const Reproducer& reproducer,
+                                                             std::span<const std::string> given, std::string& error) {
+  if (given.size() > reproducer.modules.size()) {
+    error = fmt::format("{} modules given to take the place of recorded ones, the reproducer has {}: {}", given.size(),
+                        reproducer.modules.size(), names_of(reproducer.modules));
+    return std::nullopt;
+  }
+  std::vector<ModuleReference> modules = reproducer.modules;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    modules[i].name = given[i];
+  }
+  return modules;
 }
 
 std::optional<ModuleSet> resolve_modules(std::span<const ModuleReference> references,

@@ -35,6 +35,11 @@ struct ModuleSet {
   std::vector<std::string> images(module::Variant variant) const;
 };
 
+// The modules of the reproducer, the first of them replaced by those that the user names, with the options of the
+// originals. nullopt, with what is wrong in `error`, if there are too many.
+std::optional<std::vector<ModuleReference>> replaced_modules(const Reproducer& reproducer,
+                                                             std::span<const std::string> given, std::string& error);
+
 // Compiles what is not compiled yet. Sources that do not exist are looked for in `folder` too. nullopt with what, where
 // and what to do in `error` (several lines if the compiler said so).
 std::optional<ModuleSet> resolve_modules(std::span<const ModuleReference> references,

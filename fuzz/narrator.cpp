@@ -44,7 +44,8 @@ std::vector<Frame> module_frames(module::Symbolizer& symbolizer, std::span<modul
       continue;
     }
     for (const module::SourceFrame& frame : symbolizer.describe_call(**image, address)) {
-      if (!frame.file.starts_with(headers)) {  // inline functions of ours
+      // Inline functions of ours. The path may be relative to where the module was compiled.
+      if (!frame.file.starts_with(headers) && frame.file.find("include/nmrfuzz/") == std::string::npos) {
         frames.push_back({frame.function.empty() ? "?" : frame.function, fmt::format("{}:{}", frame.file, frame.line)});
       }
     }
@@ -132,12 +133,26 @@ std::vector<std::string> lines_of(const trace::Recorder& recorder) {
 }
 
 Narrator::Narrator(trace::Recorder& recorder, const nmr::FiberRegistrar& registrar,
-                   std::span<module::Image* const> images, const contract::Finding& expected)
-    : recorder_(recorder), registrar_(registrar), images_(images), expected_(expected) {
+                   std::span<module::Image* const> images, race::Accesses* accesses, const contract::Finding& expected)
+    : recorder_(recorder), registrar_(registrar), images_(images), accesses_(accesses), expected_(expected) {
   recorder_.subscribe_all(*this);
+  if (accesses_ != nullptr && expected_.kind == FindingKind::kDataRace) {
+    accesses_->watch(this, expected_.event.b);
+  }
 }
 
-Narrator::~Narrator() { recorder_.unsubscribe(*this); }
+Narrator::~Narrator() {
+  recorder_.unsubscribe(*this);
+  if (accesses_ != nullptr) {
+    accesses_->watch(nullptr, 0);
+  }
+}
+
+void Narrator::on_ordinal(const void* pointer, const race::Shape& shape) {
+  const schedule::Thread& thread = kernel::current_kernel().scheduler().current();
+  earlier_access_ = {thread.number, thread.irql, shape, pointer, recorder_.size()};
+  capture(cause_stack_);
+}
 
 void Narrator::capture(Stack& stack) const {
   stack.count = module::capture_stack(stack.frames.data(), stack.frames.size());
@@ -147,7 +162,8 @@ void Narrator::on_event(const Event& event) {
   if (event.kind == EventKind::kBlock) {
     capture(blocked_stacks_[event.thread]);
   }
-  if (recorder_.size() - 1 == expected_.cause_number || brings_left_over(event)) {
+  if (expected_.kind != FindingKind::kDataRace &&
+      (recorder_.size() - 1 == expected_.cause_number || brings_left_over(event))) {
     cause_ = event;
     cause_number_ = recorder_.size() - 1;
     capture(cause_stack_);
@@ -182,6 +198,10 @@ void Narrator::on_finding(const contract::Finding& finding) {
   has_found_ = true;
   found_ = finding;
   capture(found_stack_);
+  if (finding.kind == FindingKind::kDataRace) {
+    cause_ = finding.event;
+    return;
+  }
   if (finding.cause_number != finding.event_number) {
     return;
   }
@@ -257,8 +277,29 @@ void Narrator::describe_deadlock(module::Symbolizer& symbolizer, Report& report)
   report.signature = fmt::format("{}:{}::{}", report.kind, report.rule, fmt::join(places, "+"));
 }
 
+void Narrator::describe_race(module::Symbolizer& symbolizer, Report& report) const {
+  const auto address = reinterpret_cast<std::uintptr_t>(earlier_access_.pointer);
+  std::string place = fmt::format("place {}", found_.event.status);
+  if (found_.event.object != 0) {
+    const kernel::Pool& pool = kernel::current_kernel().pool();
+    const auto start = reinterpret_cast<std::uintptr_t>(pool.address(found_.event.object));
+    place = fmt::format("pool block {} at offset {}", found_.event.object, address - start);
+  }
+  for (const module::Image* const image : images_) {
+    if (const std::string name = symbolizer.describe_data(*image, address); !name.empty()) {
+      place = name;
+    }
+  }
+  const RacingAccess later = {found_.event.thread, found_.event.irql, race::Shape::of(found_.event.a), nullptr,
+                              found_.event_number};
+  report.race = race_lines(recorder_, place, earlier_access_, later);
+  report.place = place;
+}
+
 // One of two equal partners is the cause, as the schedule has it: both, in an order that does not depend on it.
-bool Narrator::is_symmetric() const { return found_.kind == FindingKind::kDoubleFree || found_.rule == "R98"; }
+bool Narrator::is_symmetric() const {
+  return found_.kind == FindingKind::kDoubleFree || found_.kind == FindingKind::kDataRace || found_.rule == "R98";
+}
 
 Report Narrator::report() const {
   module::Symbolizer symbolizer;
@@ -269,7 +310,7 @@ Report Narrator::report() const {
   report.kind = contract::name_of(found_.kind);
   report.rule = found_.rule;
   report.stack = lines_of(frames(found_stack_, false));
-  const bool finding_is_its_cause = found_.cause_number == found_.event_number;
+  const bool finding_is_its_cause = found_.cause_number == found_.event_number && found_.kind != FindingKind::kDataRace;
   if (!finding_is_its_cause) {
     report.cause_stack = lines_of(frames(cause_stack_, false));
   }
@@ -283,10 +324,18 @@ Report Narrator::report() const {
     const std::vector<std::string> lines = lines_of(found);
     report.stack.insert(report.stack.begin(), lines.begin(), lines.end());
   }
+  if (found_.kind == FindingKind::kDataRace) {
+    describe_race(symbolizer, report);
+  }
   if (found_.event.kind == EventKind::kDeadlock) {
     describe_deadlock(symbolizer, report);
   } else {
-    report.title = title_of(found_, cause_, found.empty() ? "" : found.front().function);
+    const std::string where_found = found.empty() ? "" : found.front().function;
+    report.title = found_.kind == FindingKind::kDataRace
+                       ? fmt::format("{} is accessed by {} and {} with nothing that orders them", report.place,
+                                     cause.empty() ? "the module" : cause.front().function,
+                                     found.empty() ? "the module" : where_found)
+                       : title_of(found_, cause_, where_found);
     std::string where = functions_of(cause);
     if (is_symmetric()) {
       const std::string other = functions_of(found);

@@ -12,9 +12,11 @@
 
 #include "contract/finding.h"
 #include "fuzz/engine.h"
+#include "fuzz/race_text.h"
 #include "module/image.h"
 #include "module/symbolizer.h"
 #include "nmr/fiber_port.h"
+#include "race/accesses.h"
 #include "trace/recorder.h"
 
 namespace nmrfuzz::fuzz {
@@ -22,11 +24,11 @@ namespace nmrfuzz::fuzz {
 // Every event that the ring still holds, a line each: "#12 t3 KeSetEvent event 4".
 std::vector<std::string> lines_of(const trace::Recorder& recorder);
 
-class Narrator final : public trace::Observer {
+class Narrator final : public trace::Observer, private race::Accesses::Watcher {
  public:
   // Everything must outlive the narrator. Subscribes to all events for its own life.
   Narrator(trace::Recorder& recorder, const nmr::FiberRegistrar& registrar, std::span<module::Image* const> images,
-           const contract::Finding& expected);
+           race::Accesses* accesses, const contract::Finding& expected);
   ~Narrator() override;
 
   void on_event(const trace::Event& event) override;
@@ -46,6 +48,9 @@ class Narrator final : public trace::Observer {
 
   struct Waiter;
 
+  // The earlier access of a data race is about to be made again.
+  void on_ordinal(const void* pointer, const race::Shape& shape) override;
+  void describe_race(module::Symbolizer& symbolizer, Report& report) const;
   void capture(Stack& stack) const;
   bool is_expected(const contract::Finding& finding) const;
   bool brings_left_over(const trace::Event& event);
@@ -57,7 +62,9 @@ class Narrator final : public trace::Observer {
   trace::Recorder& recorder_;
   const nmr::FiberRegistrar& registrar_;
   std::span<module::Image* const> images_;
+  race::Accesses* accesses_;  // nullptr where they are off
   contract::Finding expected_;
+  RacingAccess earlier_access_;
   contract::Finding found_;
   bool has_found_ = false;
   bool left_over_made_ = false;  // the record of what is left over has been seen

@@ -22,6 +22,7 @@ WorkerOrder order_for(const ModuleSet& modules, const Reproducer& reproducer, mo
   order.images = modules.images(build);
   order.conditions.step_limit = reproducer.step_limit;
   order.conditions.strict = reproducer.strict;
+  order.conditions.access_points = reproducer.access_points;
   order.strategy = "random";
   order.seed = reproducer.seed;
   order.events = reproducer.events;

@@ -8,17 +8,25 @@
 #include "fuzz/scenario_codec.h"
 #include "fuzz/scenario_text.h"
 #include "fuzz/words.h"
-#include "module/files.h"
 
 namespace nmrfuzz::fuzz {
 
 namespace {
 
 constexpr std::string_view kMagic = "nmrfuzz reproducer ";
-constexpr std::string_view kVersion = "2";
+constexpr std::uint64_t kVersion = 3;
+constexpr std::uint64_t kVersionWithScenario = 2;  // the first that states it
+constexpr std::uint64_t kVersionWithNeeds = 3;
 constexpr std::size_t kLongestFile = std::size_t{16} << 20;
 constexpr std::size_t kColumns = 100;
 constexpr std::size_t kModulesMaximum = 16;
+
+// A condition that earlier versions of nmrfuzz did not have: one that does not know it cannot repeat the execution.
+struct Need {
+  std::string_view name;
+  bool Reproducer::* holds;
+};
+constexpr Need kNeeds[] = {{"access-points", &Reproducer::access_points}};
 
 // Of a byte that a line of text does not have.
 bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' && c != '\t'; }
@@ -65,12 +73,23 @@ class Parser {
   bool header() {
     if (!next_line() || !line_.starts_with(kMagic)) {
       line_number_ = 1;
-      return fail("not a reproducer, expected the first line 'nmrfuzz reproducer 2'");
+      return fail(fmt::format("not a reproducer, expected the first line '{}{}'", kMagic, kVersion));
     }
     const std::string_view version = trim(line_.substr(kMagic.size()));
-    return version == kVersion ||
-           fail(fmt::format("version '{}', expected {}: made by another version of nmrfuzz", version, kVersion));
+    version_ = parse_number(version).value_or(0);
+    if (version_ == 0 || version_ > kVersion) {
+      return fail(fmt::format("version '{}', expected 1 to {}: made by another nmrfuzz", version, kVersion));
+    }
+    for (const Need& need : kNeeds) {
+      result_.*need.holds = false;
+    }
+    if (!has_scenario()) {
+      result_.hunted_under.emplace();
+    }
+    return true;
   }
+
+  bool has_scenario() const { return version_ >= kVersionWithScenario; }
 
   // Up to and with `decisions`.
   bool keys() {
@@ -78,7 +97,7 @@ class Parser {
       const std::size_t blank = line_.find_first_of(" \t");
       const std::string key(line_.substr(0, blank));
       value_ = blank == std::string_view::npos ? "" : trim(line_.substr(blank));
-      if (ScenarioLines::knows(key)) {
+      if (has_scenario() && ScenarioLines::knows(key)) {
         if (const auto wrong = scenario_.take(key, value_)) {
           return fail(*wrong);
         }
@@ -106,6 +125,21 @@ class Parser {
         return fail(fmt::format("no '{}' line so far, expected one before 'decisions'", key));
       }
     }
+    return has_scenario() ? scenario_is_there() : conditions_are_there();
+  }
+
+  bool conditions_are_there() {
+    for (const char* key : {"world", "faults"}) {
+      if (!seen_.contains(key)) {
+        return fail(fmt::format("no '{}' line so far, expected one before 'decisions'", key));
+      }
+    }
+    result_.hunted_under->step_limit = result_.step_limit;
+    result_.hunted_under->access_points = false;
+    return true;
+  }
+
+  bool scenario_is_there() {
     std::string wrong;
     auto scenario = scenario_.finish(wrong);
     if (!scenario) {
@@ -139,10 +173,42 @@ class Parser {
     if (key == "step-limit") return number(out.step_limit, kStepLimitMaximum);
     if (key == "strict") return strict();
     if (key == "found") return found();
-    static const std::vector<std::string> kKeys = {
-        "module",     "option", "source-hash", "kind", "rule",  "title",  "signature", "trace-hash", "events",
-        "step-limit", "strict", "found",       "npis", "world", "faults", "unload",    "peer",       "decisions"};
-    return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, kKeys)));
+    if (key == "needs" && version_ >= kVersionWithNeeds) return needs();
+    if (key == "world" && !has_scenario()) return world_of_hunt();
+    if (key == "faults" && !has_scenario()) return faults_of_hunt();
+    std::vector<std::string> keys = {"module",     "option", "source-hash", "kind",   "rule",  "title", "signature",
+                                     "trace-hash", "events", "step-limit",  "strict", "needs", "found", "decisions"};
+    const std::vector<std::string> of_scenario = ScenarioLines::keys();
+    keys.insert(keys.end(), of_scenario.begin(), of_scenario.end());
+    return fail(fmt::format("unknown key '{}'{}", key, suggestion(key, keys)));
+  }
+
+  bool needs() {
+    std::vector<std::string> names;
+    for (const Need& need : kNeeds) {
+      names.emplace_back(need.name);
+    }
+    for (const std::string& word : split(value_, ' ')) {
+      const auto* const need =
+          std::find_if(std::begin(kNeeds), std::end(kNeeds), [&word](const Need& each) { return each.name == word; });
+      if (need == std::end(kNeeds)) {
+        return fail(
+            fmt::format("needs '{}', which this nmrfuzz does not have, expected {}: made by a newer one, perhaps", word,
+                        join(names, ", ")));
+      }
+      result_.*need->holds = true;
+    }
+    return true;
+  }
+
+  bool world_of_hunt() {
+    const auto wrong = set_world(*result_.hunted_under, value_);
+    return !wrong || fail(*wrong);
+  }
+
+  bool faults_of_hunt() {
+    result_.hunted_under->faults = value_ == "on" ? Faults::kOn : Faults::kOff;
+    return value_ == "on" || value_ == "off" || fail(fmt::format("faults '{}', expected on or off", value_));
   }
 
   bool text(std::string& out) {
@@ -235,12 +301,27 @@ class Parser {
   std::string_view line_;
   std::string_view value_;
   std::size_t line_number_ = 0;
+  std::uint64_t version_ = 0;
   std::uint64_t count_ = 0;
   std::set<std::string> seen_;
   ScenarioLines scenario_;
   Reproducer result_;
   std::string error_;
 };
+
+}  // namespace
+
+namespace {
+
+std::string needs_text(const Reproducer& reproducer) {
+  std::vector<std::string> needed;
+  for (const Need& need : kNeeds) {
+    if (reproducer.*need.holds) {
+      needed.emplace_back(need.name);
+    }
+  }
+  return join(needed, " ");
+}
 
 }  // namespace
 
@@ -264,7 +345,7 @@ bool take_log(const Decisions& log, Reproducer& reproducer) {
 }
 
 std::string print(const Reproducer& reproducer) {
-  std::string text = fmt::format("{}{}\n", kMagic, kVersion);
+  std::string text = fmt::format("{}{}\n", kMagic, reproducer.hunted_under ? 1 : kVersion);
   const auto line = [&text](std::string_view key, std::string_view value) {
     const std::string shown = one_line(value);
     if (!shown.empty()) {
@@ -286,9 +367,16 @@ std::string print(const Reproducer& reproducer) {
   line("events", std::to_string(reproducer.events));
   line("step-limit", std::to_string(reproducer.step_limit));
   line("strict", reproducer.strict ? "on" : "");
+  line("needs", needs_text(reproducer));
+  if (reproducer.hunted_under) {
+    line("world", world_text(*reproducer.hunted_under));
+    line("faults", name_of(reproducer.hunted_under->faults));
+  }
   line("found", fmt::format("strategy={} seed={} schedule={} build={}", reproducer.strategy, reproducer.seed,
                             reproducer.schedule, module::name_of(reproducer.build)));
-  text += print_scenario(reproducer.scenario);
+  if (!reproducer.hunted_under) {
+    text += print_scenario(reproducer.scenario);
+  }
   line("decisions", std::to_string(reproducer.decisions.size()));
   if (!reproducer.decisions.empty()) {
     text += print_decisions(reproducer.decisions, "  ", kColumns) + "\n";
@@ -302,15 +390,6 @@ std::optional<Reproducer> parse_reproducer(std::string_view text, const std::str
     return std::nullopt;
   }
   return Parser(text, file).run(error);
-}
-
-std::optional<Reproducer> read_reproducer(const std::string& file, std::string& error) {
-  const std::optional<std::string> text = module::read_file(file);
-  if (!text) {
-    error = fmt::format("{}: {}", file, module::last_error());
-    return std::nullopt;
-  }
-  return parse_reproducer(*text, file, error);
 }
 
 }  // namespace nmrfuzz::fuzz

@@ -39,7 +39,7 @@ Reproducer parse_good(const std::string& text) {
 
 TEST(Reproducer, PrintsAsDocumented) {
   EXPECT_EQ(print(full()),
-            "nmrfuzz reproducer 2\n"
+            "nmrfuzz reproducer 3\n"
             "module detach-neither\n"
             "module src/a.c+src/b.c\n"
             "option -Iinclude\n"
@@ -52,6 +52,7 @@ TEST(Reproducer, PrintsAsDocumented) {
             "trace-hash fedcba9876543210\n"
             "events 311\n"
             "step-limit 100000\n"
+            "needs access-points\n"
             "found strategy=pct seed=1 schedule=42 build=plain\n"
             "npis 2\n"
             "world windows\n"
@@ -73,6 +74,7 @@ TEST(Reproducer, ParsesWhatItPrints) {
   ASSERT_EQ(nmr::apply(pinned.scenario.scenario.world, "double_wait=tolerate"), std::nullopt);
   pinned.build = module::Variant::kAsan;
   Reproducer bare = full();
+  bare.access_points = false;
   bare.rule.clear();
   bare.title.clear();
   bare.signature.clear();
@@ -135,40 +137,47 @@ TEST_P(BadReproducer, IsRefusedWithItsLine) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadReproducer,
     testing::Values(
-        Bad{"nmrfuzz reproducer 2", "garbage", "f.txt:1: not a reproducer"},
-        Bad{"nmrfuzz reproducer 2", "nmrfuzz reproducer 1", "f.txt:1: version '1', expected 2"},
-        Bad{"\nend\n", "\n", "f.txt:23: the file ends here"},
-        Bad{"\nend\n", "\nend\nmore\n", "f.txt:25: 'more' after 'end'"},
-        Bad{"decisions 22\n", "decisions 21\n", "f.txt:24: 22 decisions up to here, expected 21"},
-        Bad{"decisions 22\n", "decisions 99999999\n", "f.txt:22: '99999999', expected a number up to 1048576"},
-        Bad{"decisions 22\n", "decisions -1\n", "f.txt:22: '-1', expected"},
-        Bad{"0*17", "0*99999999", "f.txt:23: more than 1048576 decisions"},
-        Bad{"0*17", "0*18446744073709551615", "f.txt:23: more than 1048576 decisions"},
-        Bad{"0*17", "0*0", "f.txt:23: '0*0', expected a decision"},
-        Bad{"0*17", "0*", "f.txt:23: '0*', expected a decision"},
-        Bad{"0*17", "65536*17", "f.txt:23: '65536*17', expected a decision"},
-        Bad{"0*17", "x", "f.txt:23: 'x', expected a decision"},
+        Bad{"nmrfuzz reproducer 3", "garbage", "f.txt:1: not a reproducer"},
+        Bad{"nmrfuzz reproducer 3", "nmrfuzz reproducer 4", "f.txt:1: version '4', expected 1 to 3"},
+        Bad{"nmrfuzz reproducer 3", "nmrfuzz reproducer 0", "f.txt:1: version '0', expected 1 to 3"},
+        Bad{"nmrfuzz reproducer 3", "nmrfuzz reproducer 2", "f.txt:14: unknown key 'needs'"},
+        Bad{"nmrfuzz reproducer 3", "nmrfuzz reproducer 1", "f.txt:14: unknown key 'needs'"},
+        Bad{"needs access-points", "needs acces-points", "f.txt:14: needs 'acces-points', which this nmrfuzz does not"},
+        Bad{"needs access-points", "needs access-points time-travel", "f.txt:14: needs 'time-travel', which this"},
+        Bad{"needs access-points", "needs", "f.txt:14: needs ''"},
+        Bad{"needs access-points", "needs access-points\nneeds access-points", "f.txt:15: 'needs' a second time"},
+        Bad{"\nend\n", "\n", "f.txt:24: the file ends here"},
+        Bad{"\nend\n", "\nend\nmore\n", "f.txt:26: 'more' after 'end'"},
+        Bad{"decisions 22\n", "decisions 21\n", "f.txt:25: 22 decisions up to here, expected 21"},
+        Bad{"decisions 22\n", "decisions 99999999\n", "f.txt:23: '99999999', expected a number up to 1048576"},
+        Bad{"decisions 22\n", "decisions -1\n", "f.txt:23: '-1', expected"},
+        Bad{"0*17", "0*99999999", "f.txt:24: more than 1048576 decisions"},
+        Bad{"0*17", "0*18446744073709551615", "f.txt:24: more than 1048576 decisions"},
+        Bad{"0*17", "0*0", "f.txt:24: '0*0', expected a decision"},
+        Bad{"0*17", "0*", "f.txt:24: '0*', expected a decision"},
+        Bad{"0*17", "65536*17", "f.txt:24: '65536*17', expected a decision"},
+        Bad{"0*17", "x", "f.txt:24: 'x', expected a decision"},
         Bad{"rule R68", "rile R68", "f.txt:8: unknown key 'rile', did you mean 'rule'?"},
         Bad{"rule R68", "kind livelock", "f.txt:8: 'kind' a second time"},
         Bad{"rule R68", "rule", "f.txt:8: 'rule' without a value"},
         Bad{"kind deadlock", "kind deadlok", "f.txt:7: 'deadlok' is no kind of finding, did you mean 'deadlock'?"},
         Bad{"kind deadlock", "kind harness-fault", "f.txt:7: 'harness-fault' is no kind"},
         Bad{"source-hash 0123456789abcdef", "source-hash 123", "f.txt:6: '123', expected 16"},
-        Bad{"trace-hash fedcba9876543210\n", "", "f.txt:21: no 'trace-hash' line"},
+        Bad{"trace-hash fedcba9876543210\n", "", "f.txt:22: no 'trace-hash' line"},
         Bad{"module detach-neither\nmodule src/a.c+src/b.c\n", "", "f.txt:2: 'option' before any 'module'"},
-        Bad{"module detach-neither\n", "", "f.txt:21: 2 'unload' lines, expected one for each of 1 modules"},
-        Bad{"world windows", "world any", "f.txt:16: 'any' is no world"},
-        Bad{"faults none", "faults yes", "f.txt:17: faults 'yes', expected none, drawn"},
-        Bad{"unload 2 at-rest\n", "", "f.txt:21: 1 'unload' lines"},
-        Bad{"peer 1\n", "peer 3\n", "f.txt:22: a peer for NPI 3, expected NPIs from 1 to 2"},
-        Bad{"peer 1\n", "peer 1 visits=2\n", "f.txt:22: a peer's visits is for one that departs before"},
-        Bad{"arrival=after", "arival=after", "f.txt:21: 'arival' is nothing that a peer does, did you mean 'arrival'?"},
-        Bad{"arrival=after", "arrival=late", "f.txt:21: a peer's arrival is 'late', expected one of: before, "},
+        Bad{"module detach-neither\n", "", "f.txt:22: 2 'unload' lines, expected one for each of 1 modules"},
+        Bad{"world windows", "world any", "f.txt:17: 'any' is no world"},
+        Bad{"faults none", "faults yes", "f.txt:18: faults 'yes', expected none, drawn"},
+        Bad{"unload 2 at-rest\n", "", "f.txt:22: 1 'unload' lines"},
+        Bad{"peer 1\n", "peer 3\n", "f.txt:23: a peer for NPI 3, expected NPIs from 1 to 2"},
+        Bad{"peer 1\n", "peer 1 visits=2\n", "f.txt:23: a peer's visits is for one that departs before"},
+        Bad{"arrival=after", "arival=after", "f.txt:22: 'arival' is nothing that a peer does, did you mean 'arrival'?"},
+        Bad{"arrival=after", "arrival=late", "f.txt:22: a peer's arrival is 'late', expected one of: before, "},
         Bad{"events 311", "events many", "f.txt:12: 'many', expected a number"},
         Bad{"title every", "title \x01", "f.txt:9: a control character"},
-        Bad{"seed=1 ", "", "f.txt:14: expected strategy="},
-        Bad{"seed=1 ", "seed=1 seed=1 ", "f.txt:14: 'seed' a second time"},
-        Bad{"seed=1 ", "seed=x ", "f.txt:14: 'seed=x', expected"}));
+        Bad{"seed=1 ", "", "f.txt:15: expected strategy="},
+        Bad{"seed=1 ", "seed=1 seed=1 ", "f.txt:15: 'seed' a second time"},
+        Bad{"seed=1 ", "seed=x ", "f.txt:15: 'seed=x', expected"}));
 
 TEST(Reproducer, TheLogIsTheScenarioAndTheDecisions) {
   const Decisions log = log_of(full());

@@ -42,6 +42,20 @@ std::optional<std::string> wrong_with(const PeerPlan& peer) {
   return std::nullopt;
 }
 
+std::optional<std::string> wrong_with(const std::vector<std::uint32_t>& preemptions) {
+  if (preemptions.size() > Scenario::kPreemptionsMaximum) {
+    return fmt::format("more than {} preemptions", Scenario::kPreemptionsMaximum);
+  }
+  std::uint32_t previous = 0;
+  for (const std::uint32_t ordinal : preemptions) {
+    if (ordinal <= previous || ordinal > Scenario::kOrdinalMaximum) {
+      return fmt::format("preempted accesses are from 1 to {}, in ascending order", Scenario::kOrdinalMaximum);
+    }
+    previous = ordinal;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Scenario plain_scenario(const ScenarioShape& shape) {
@@ -64,6 +78,9 @@ std::optional<std::string> wrong_with(const Scenario& scenario, const ScenarioSh
     if (auto wrong = wrong_with(module)) {
       return wrong;
     }
+  }
+  if (auto wrong = wrong_with(scenario.preemptions)) {
+    return wrong;
   }
   std::uint32_t npi = 1;
   std::uint32_t count = 0;

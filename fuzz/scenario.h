@@ -63,9 +63,13 @@ struct Scenario {
   nmr::World world;
   FaultPlan faults;
   std::vector<ModulePlan> modules;  // one for each
-  std::vector<PeerPlan> peers;      // by NPI, ascending; at most kPeersPerNpi for each
+  // At which accesses of the modules (their ordinals, race/accesses.h) the running thread is preempted; ascending.
+  std::vector<std::uint32_t> preemptions;
+  std::vector<PeerPlan> peers;  // by NPI, ascending; at most kPeersPerNpi for each
 
   static constexpr std::uint32_t kPeersPerNpi = 8;
+  static constexpr std::uint32_t kPreemptionsMaximum = 8;
+  static constexpr std::uint32_t kOrdinalMaximum = (1U << 24) - 1;
   bool operator==(const Scenario&) const = default;
 };
 

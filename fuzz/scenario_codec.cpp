@@ -16,13 +16,17 @@ constexpr std::uint8_t kFurtherLivesWeights[] = {10, 1, 1};
 static_assert(std::size(kFurtherLivesWeights) == ModulePlan::kLivesMaximum);
 constexpr std::uint8_t kPeerCountWeights[] = {1, 11, 4, 1, 0, 0, 0, 0, 0};  // 0 to Scenario::kPeersPerNpi
 static_assert(std::size(kPeerCountWeights) == Scenario::kPeersPerNpi + 1);
+constexpr std::uint8_t kPreemptionWeights[] = {6, 4, 3, 2, 1, 0, 0, 0, 0};
+static_assert(std::size(kPreemptionWeights) == Scenario::kPreemptionsMaximum + 1);
 constexpr std::uint8_t kPlainPeerCount = 1;
 constexpr std::uint16_t kCallsMaximum = 0xffff;
 
 // Walks over all fields in their order. A codec has
 //   choice(value, count, weight, kind)  value below `count`; weight(i) are the odds of i when drawn
 //   number(value, from, to, kind)       value from `from` to `to`
-//   draws_world() draws_faults() draws_peer_count()   whether these are taken from it, or stay as they are
+//   distance(value, to)                 value from 1 to `to`, in numbers of accesses
+//   draws_world() draws_faults() draws_preemptions() draws_peer_count()
+//                                       whether these are taken from it, or stay as they are
 template <class Codec>
 class Walk {
  public:
@@ -38,6 +42,9 @@ class Walk {
     }
     for (ModulePlan& plan : scenario_.modules) {
       module(plan);
+    }
+    if (codec_.draws_preemptions()) {
+      preemptions(scenario_.preemptions);
     }
     peers();
   }
@@ -94,6 +101,21 @@ class Walk {
     plan.lives = static_cast<std::uint8_t>(further + 1);
   }
 
+  // Each as its distance from the one before.
+  void preemptions(std::vector<std::uint32_t>& ordinals) {
+    auto count = static_cast<std::uint8_t>(ordinals.size());
+    weighted(count, kPreemptionWeights, ChoiceKind::kMoment);
+    ordinals.resize(count);
+    std::uint32_t previous = 0;
+    for (std::uint32_t& ordinal : ordinals) {
+      const std::uint32_t most = Scenario::kOrdinalMaximum - Scenario::kPreemptionsMaximum - previous;
+      std::uint32_t distance = codec_.reads() ? 1 : ordinal - previous;
+      codec_.distance(distance, most);
+      ordinal = previous + distance;
+      previous = ordinal;
+    }
+  }
+
   // The peers lie in one list: those of the next NPI begin where those of this one end.
   void peers() {
     std::size_t next = 0;
@@ -147,6 +169,7 @@ class Drawing {
   bool draws_world() const { return limits_.any_world; }
   bool draws_faults() const { return limits_.faults; }
   bool draws_peer_count() const { return !limits_.one_peer; }
+  bool draws_preemptions() const { return limits_.accesses != 0; }
 
   template <class Weight>
   void choice(std::uint8_t& value, std::size_t count, Weight weight, ChoiceKind kind) {
@@ -171,8 +194,18 @@ class Drawing {
     const std::uint32_t range = to - from + 1U;
     value = static_cast<std::uint16_t>(from + (range > 1 ? strategy_.choose(range, kind) : 0));
   }
+  // The first anywhere in an execution, which may be longer than the probe. Those behind it near or far.
+  void distance(std::uint32_t& value, std::uint32_t to) {
+    constexpr std::uint32_t kScales = 5;
+    constexpr unsigned kBitsPerScale = 2;
+    const std::uint32_t accesses = std::max(2U, limits_.accesses + limits_.accesses / 2);
+    const unsigned shift = first_ ? 0 : kBitsPerScale * strategy_.choose(kScales, ChoiceKind::kMoment);
+    first_ = false;
+    value = std::min(to, 1 + strategy_.choose(std::max(2U, accesses >> shift), ChoiceKind::kMoment));
+  }
 
  private:
+  bool first_ = true;
   schedule::Strategy& strategy_;
   const ScenarioLimits& limits_;
 };
@@ -182,7 +215,10 @@ struct Whole {
   static bool draws_world() { return true; }
   static bool draws_faults() { return true; }
   static bool draws_peer_count() { return true; }
+  static bool draws_preemptions() { return true; }
 };
+
+constexpr unsigned kHalf = 16;  // bits: a distance is two numbers
 
 class WritingNumbers : public Whole {
  public:
@@ -194,6 +230,10 @@ class WritingNumbers : public Whole {
     write(value);
   }
   void number(std::uint16_t& value, std::uint16_t, std::uint16_t, ChoiceKind) { write(value); }
+  void distance(std::uint32_t& value, std::uint32_t) {
+    write(value >> kHalf);
+    write(value);
+  }
   void write(std::uint32_t value) {
     if (count_ < room_.size()) {
       room_[count_] = static_cast<std::uint16_t>(value);
@@ -217,6 +257,11 @@ class ReadingNumbers : public Whole {
     value = static_cast<std::uint8_t>(read(0, static_cast<std::uint16_t>(count - 1)));
   }
   void number(std::uint16_t& value, std::uint16_t from, std::uint16_t to, ChoiceKind) { value = read(from, to); }
+  void distance(std::uint32_t& value, std::uint32_t to) {
+    value = std::uint32_t{read(0, static_cast<std::uint16_t>(to >> kHalf))} << kHalf;
+    value |= read(0, 0xffff);
+    good_ = good_ && value >= 1 && value <= to;
+  }
   bool good() const { return good_; }
   std::size_t used() const { return used_; }
   std::uint16_t read(std::uint16_t from, std::uint16_t to) {
@@ -233,7 +278,10 @@ class ReadingNumbers : public Whole {
   bool good_ = true;
 };
 
-// One byte a value, two for a number above 256. A byte that is not there is the plain value's, which `value` holds.
+constexpr unsigned kDistanceBytes = 3;
+
+// One byte a value, two for a number above 256, three for a distance. A byte that is not there is the plain value's,
+// which `value` holds.
 class WritingBytes : public Whole {
  public:
   static bool reads() { return false; }
@@ -247,6 +295,11 @@ class WritingBytes : public Whole {
       bytes_.push_back(static_cast<std::uint8_t>(offset >> 8));
     }
     bytes_.push_back(static_cast<std::uint8_t>(offset));
+  }
+  void distance(std::uint32_t& value, std::uint32_t) {
+    for (unsigned shift = kDistanceBytes * 8; shift != 0; shift -= 8) {
+      bytes_.push_back(static_cast<std::uint8_t>((value - 1) >> (shift - 8)));
+    }
   }
   std::vector<std::uint8_t> take() { return std::move(bytes_); }
 
@@ -274,6 +327,13 @@ class ReadingBytes : public Whole {
     }
     value = static_cast<std::uint16_t>(from + offset % (to - from + 1U));
   }
+  void distance(std::uint32_t& value, std::uint32_t to) {
+    std::uint32_t offset = 0;
+    for (unsigned i = 0; i < kDistanceBytes; ++i) {
+      offset = offset << 8 | (used_ < bytes_.size() ? bytes_[used_++] : 0U);
+    }
+    value = 1 + offset % to;
+  }
   std::size_t used() const { return used_; }
 
  private:
@@ -286,6 +346,7 @@ void make_plain(const ScenarioShape& shape, const nmr::World& world, Scenario& s
   scenario.world = world;
   scenario.faults = {};
   scenario.modules.assign(shape.modules, {});
+  scenario.preemptions.clear();
   scenario.peers.clear();
 }
 

@@ -22,6 +22,7 @@ struct ScenarioLimits {
   bool faults = true;
   bool one_peer = false;             // for each NPI, and no ladder; else their number is drawn
   std::uint32_t fallible_calls = 0;  // of the probe: which single calls can be made to fail
+  std::uint32_t accesses = 0;        // likewise: within which a thread is preempted; 0: at none
 
   // That of a scenario in which nothing is odd.
   nmr::World plain_world() const { return any_world ? nmr::World{} : world; }

@@ -1,6 +1,6 @@
 #include "fuzz/scenario_text.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -117,6 +117,9 @@ std::string print_scenario(const ShapedScenario& shaped) {
   for (std::size_t i = 0; i < scenario.modules.size(); ++i) {
     text += fmt::format("unload {} {}\n", i + 1, module_text(scenario.modules[i]));
   }
+  if (!scenario.preemptions.empty()) {
+    text += fmt::format("preempt {}\n", fmt::join(scenario.preemptions, " "));
+  }
   for (const PeerPlan& peer : scenario.peers) {
     text += fmt::format("peer {}\n", peer_text(peer));
   }
@@ -135,6 +138,9 @@ std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
       odd.push_back(fmt::format("unload {} {}", i + 1, module_text(scenario.modules[i])));
     }
   }
+  if (!scenario.preemptions.empty()) {
+    odd.push_back(fmt::format("preempt {}", fmt::join(scenario.preemptions, " ")));
+  }
   if (scenario.peers != plain_scenario(shaped.shape).peers) {
     for (std::size_t i = 0; i < std::min(kPeersShown, scenario.peers.size()); ++i) {
       odd.push_back(fmt::format("peer {}", peer_text(scenario.peers[i])));
@@ -148,21 +154,28 @@ std::vector<std::string> oddities_of(const ShapedScenario& shaped) {
   return odd;
 }
 
+std::span<const ScenarioLines::Line> ScenarioLines::lines() {
+  static constexpr Line kLines[] = {{"npis", &ScenarioLines::take_npis},       {"world", &ScenarioLines::take_world},
+                                    {"faults", &ScenarioLines::take_faults},   {"unload", &ScenarioLines::take_unload},
+                                    {"preempt", &ScenarioLines::take_preempt}, {"peer", &ScenarioLines::take_peer}};
+  return kLines;
+}
+
 bool ScenarioLines::knows(std::string_view key) {
-  return key == "npis" || key == "world" || key == "faults" || key == "unload" || key == "peer";
+  return std::any_of(lines().begin(), lines().end(), [key](const Line& line) { return line.key == key; });
+}
+
+std::vector<std::string> ScenarioLines::keys() {
+  std::vector<std::string> keys;
+  for (const Line& line : lines()) {
+    keys.emplace_back(line.key);
+  }
+  return keys;
 }
 
 std::optional<std::string> ScenarioLines::take(std::string_view key, std::string_view value) {
-  if (key == "npis") {
-    return take_npis(value);
-  }
-  if (key == "world") {
-    return take_world(value);
-  }
-  if (key == "faults") {
-    return take_faults(value);
-  }
-  return key == "unload" ? take_unload(value) : take_peer(value);
+  const auto line = std::find_if(lines().begin(), lines().end(), [key](const Line& each) { return each.key == key; });
+  return (this->*line->take)(value);
 }
 
 std::optional<std::string> ScenarioLines::take_npis(std::string_view value) {
@@ -231,6 +244,23 @@ std::optional<std::string> ScenarioLines::take_unload(std::string_view value) {
       "'lives "
       "N' with N from 1 to {}",
       value, next, next, next, ModulePlan::kSoonMaximum, ModulePlan::kLivesMaximum);
+}
+
+std::optional<std::string> ScenarioLines::take_preempt(std::string_view value) {
+  std::vector<std::uint32_t>& preemptions = shaped_.scenario.preemptions;
+  const std::vector<std::string> words = words_of(value);
+  bool good = preemptions.empty() && !words.empty() && words.size() <= Scenario::kPreemptionsMaximum;
+  for (const std::string& word : words) {
+    const auto ordinal =
+        good ? number_in(word, preemptions.empty() ? 1 : preemptions.back() + 1, Scenario::kOrdinalMaximum)
+             : std::nullopt;
+    good = ordinal.has_value();
+    preemptions.push_back(ordinal.value_or(0));
+  }
+  return good ? std::nullopt
+              : std::optional(fmt::format("preempt '{}', expected up to {} numbers of accesses in ascending order, "
+                                          "from 1, once",
+                                          value, Scenario::kPreemptionsMaximum));
 }
 
 std::optional<std::string> ScenarioLines::take_peer(std::string_view value) {

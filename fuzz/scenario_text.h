@@ -2,14 +2,16 @@
 //
 //   npis 2                               NPIs of the modules that have peers
 //   world windows                        or NAME=VARIANT ... of `nmrfuzz rules --worlds`
-//   faults none                          or "drawn", or "call 17" or "call 3 and 17": which of the calls that can fail
-//   do unload 1 at-rest                     module 1; or "at-once", or "soon STEPS" peer 1 arrival=after visits=2 a
-//   peer for NPI 1, and what it does that is not plain
+//   faults none                          or "drawn", or "call 17" or "call 3 and 17": which calls that can fail do
+//   unload 1 at-rest                     module 1; or "at-once", or "soon STEPS"
+//   preempt 12 345                       at which accesses of the modules the running thread is preempted
+//   peer 1 arrival=after visits=2        a peer for NPI 1, and what it does that is not plain
 //
 // Printing what was parsed, and parsing what was printed, give back the same.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,16 +31,25 @@ class ScenarioLines {
  public:
   // Whether `key` is one of these lines' keys.
   static bool knows(std::string_view key);
-  // Takes one line. Returns what is wrong with it, nothing if it was taken.
+  static std::vector<std::string> keys();
+  // Takes one line. Returns what is wrong with it, nothing if it was taken. REQUIRES: knows(key).
   std::optional<std::string> take(std::string_view key, std::string_view value);
   // The whole, or in `error` what is missing or does not fit together.
   std::optional<ShapedScenario> finish(std::string& error) const;
 
  private:
+  // A kind of line: its key, and who takes what follows the key.
+  struct Line {
+    std::string_view key;
+    std::optional<std::string> (ScenarioLines::*take)(std::string_view value);
+  };
+  static std::span<const Line> lines();
+
   std::optional<std::string> take_npis(std::string_view value);
   std::optional<std::string> take_world(std::string_view value);
   std::optional<std::string> take_faults(std::string_view value);
   std::optional<std::string> take_unload(std::string_view value);
+  std::optional<std::string> take_preempt(std::string_view value);
   std::optional<std::string> take_peer(std::string_view value);
 
   ShapedScenario shaped_;

@@ -14,9 +14,9 @@
 #include "fuzz/exit_status.h"
 #include "fuzz/exploration.h"
 #include "fuzz/failure_statistics.h"
+#include "fuzz/nearby.h"
 #include "fuzz/scenario_codec.h"
 #include "fuzz/shared_state.h"
-#include "fuzz/strategies.h"
 #include "fuzz/worker_message.h"
 #include "module/symbolizer.h"
 #include "schedule/replay.h"
@@ -88,7 +88,7 @@ class Worker {
 
   void hunt(Engine& engine);
   void tell(FailureStatistics& failures) const;
-  void explain(Engine& engine, const Execution& execution, std::string_view strategy);
+  Report explain(Engine& engine, const Execution& execution, std::string_view strategy);
   void explain_note(Engine& engine, const Execution& execution);
   bool worth_explaining(const contract::Finding& finding);
   void replay(Engine& engine);
@@ -161,6 +161,7 @@ int Worker::run() {
   settings.watch_failures = order_.conditions.faults == Faults::kSweep;
   settings.one_peer = order_.conditions.one_peer;
   settings.strict = order_.conditions.strict;
+  settings.access_points = order_.conditions.access_points;
   settings.step_limit = order_.conditions.step_limit;
 
   state_->phase = Phase::kProbing;
@@ -185,6 +186,8 @@ int Worker::run() {
 
 void Worker::hunt(Engine& engine) {
   Exploration exploration(engine, order_.strategy, order_.conditions.faults == Faults::kSweep);
+  Nearby nearby(engine, exploration, order_.strategy, state_->replay.view());
+  const bool with_log = state_->replay.count != 0;
   const std::uint64_t end = order_.sweep_only ? std::min(order_.end, exploration.sweep()->size()) : order_.end;
   FailureStatistics failures;
   // A module that registered nothing in so many schedules will not register anything.
@@ -198,7 +201,7 @@ void Worker::hunt(Engine& engine) {
     }
     state_->schedule.store(number, std::memory_order_relaxed);
     state_->phase.store(Phase::kRunning, std::memory_order_relaxed);
-    const Execution execution = exploration.run(order_.seed, number);
+    const Execution execution = nearby.run(order_.seed, number);
     state_->schedules_done.store(++done, std::memory_order_relaxed);
     state_->decisions_done.fetch_add(execution.decisions, std::memory_order_relaxed);
     state_->registrations.fetch_add(execution.registrations, std::memory_order_relaxed);
@@ -213,8 +216,8 @@ void Worker::hunt(Engine& engine) {
       explain_note(engine, execution);
     }
     if (execution.finding) {
-      explain(engine, execution, StrategySet::name_of_schedule(order_.strategy, number));
-      if (!order_.keep_going) {
+      const Report report = explain(engine, execution, Nearby::name_of_schedule(order_.strategy, number, with_log));
+      if (!order_.keep_going && (!order_.wanted.anything() || order_.wanted.is(report))) {
         break;
       }
     }
@@ -235,9 +238,11 @@ bool Worker::worth_explaining(const contract::Finding& finding) {
   return count <= kAlways || (count & (count - 1)) == 0;
 }
 
-void Worker::explain(Engine& engine, const Execution& execution, std::string_view strategy) {
-  if (!worth_explaining(*execution.finding)) {
-    return;
+// Sends it. The report is empty if it is not worth it.
+Report Worker::explain(Engine& engine, const Execution& execution, std::string_view strategy) {
+  const contract::Finding& finding = *execution.finding;
+  if (!order_.wanted.may_be(contract::name_of(finding.kind), finding.rule) && !worth_explaining(finding)) {
+    return {};
   }
   state_->phase = Phase::kDescribing;
   Found found;
@@ -249,6 +254,7 @@ void Worker::explain(Engine& engine, const Execution& execution, std::string_vie
   found.decisions.assign(log.begin(), log.end());
   found.report = engine.describe(found.decisions);
   send(found);
+  return found.report;
 }
 
 // Leaves the decisions as they are.

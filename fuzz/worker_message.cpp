@@ -34,6 +34,7 @@ Json report_json(const char* is, std::uint64_t schedule, std::uint64_t hash, con
           {"stack", report.stack},
           {"cause_stack", report.cause_stack},
           {"report_events", report.events},
+          {"race", report.race},
           {"world", report.world}};
 }
 
@@ -82,6 +83,7 @@ Report report_from(const Json& json) {
   report.stack = json.at("stack").get<std::vector<std::string>>();
   report.cause_stack = json.at("cause_stack").get<std::vector<std::string>>();
   report.events = json.at("report_events").get<std::vector<std::string>>();
+  report.race = json.at("race").get<std::vector<std::string>>();
   report.world = json.at("world");
   return report;
 }
@@ -146,6 +148,7 @@ WorkerOrder order_from(const Json& json) {
   order.conditions.faults = json.at("faults").get<Faults>();
   order.conditions.one_peer = json.at("one_peer");
   order.conditions.strict = json.at("strict");
+  order.conditions.access_points = json.at("access_points");
   order.conditions.step_limit = json.at("step_limit");
   order.strategy = json.at("strategy");
   order.seed = json.at("seed");
@@ -154,6 +157,7 @@ WorkerOrder order_from(const Json& json) {
   order.end = json.at("end");
   order.keep_going = json.at("keep_going");
   order.sweep_only = json.at("sweep_only");
+  order.wanted = {json.at("wanted_kind"), json.at("wanted_rule"), json.at("wanted_signature")};
   order.times = json.at("times");
   order.events = json.at("events");
   for (const Json& place : json.at("places")) {
@@ -177,6 +181,7 @@ std::string encode(const WorkerOrder& order) {
                {"faults", order.conditions.faults},
                {"one_peer", order.conditions.one_peer},
                {"strict", order.conditions.strict},
+               {"access_points", order.conditions.access_points},
                {"step_limit", order.conditions.step_limit},
                {"strategy", order.strategy},
                {"seed", order.seed},
@@ -185,6 +190,9 @@ std::string encode(const WorkerOrder& order) {
                {"end", order.end},
                {"keep_going", order.keep_going},
                {"sweep_only", order.sweep_only},
+               {"wanted_kind", order.wanted.kind},
+               {"wanted_rule", order.wanted.rule},
+               {"wanted_signature", order.wanted.signature},
                {"times", order.times},
                {"events", order.events},
                {"places", places}});

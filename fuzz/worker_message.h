@@ -13,11 +13,12 @@
 #include "fuzz/decision_text.h"
 #include "fuzz/engine.h"
 #include "fuzz/reproducer.h"
+#include "fuzz/wanted.h"
 
 namespace nmrfuzz::fuzz {
 
 enum class Task : std::uint8_t {
-  kHunt,    // schedules first, first + stride, ... below end
+  kHunt,    // schedules first, first + stride, ... below end; near SharedState::replay if that is not empty
   kReplay,  // SharedState::replay, `times` times
   kTrace,   // the same once, each event as a line
   kPlaces,  // names the functions at `places`
@@ -36,6 +37,7 @@ struct WorkerOrder {
   std::uint64_t end = 0;
   bool keep_going = false;
   bool sweep_only = false;  // a hunt ends with its sweep
+  Wanted wanted;            // a hunt near SharedState::replay
   std::uint64_t times = 0;
   std::uint64_t events = 0;  // of the execution that is replayed, up to its finding
   std::vector<CodePlace> places;

@@ -167,6 +167,9 @@ FindingKind kind_of(Outcome outcome) {
     case Outcome::kSameNumber:
     case Outcome::kCharacteristicsShared:
       return FindingKind::kBadCall;
+    case Outcome::kUnordered:
+    case Outcome::kUnorderedRead:
+      return FindingKind::kDataRace;
     case Outcome::kOk:
     case Outcome::kInjected:
     case Outcome::kCount:

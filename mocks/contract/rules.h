@@ -3,6 +3,7 @@
 
 #include "contract/callback_status.h"
 #include "contract/calls.h"
+#include "contract/data_race.h"
 #include "contract/handles.h"
 #include "contract/progress.h"
 #include "contract/protocol.h"
@@ -18,7 +19,8 @@ class Rules {
         callback_status_(recorder, sink),
         calls_(recorder, sink),
         unload_(recorder, sink),
-        progress_(recorder, sink) {}
+        progress_(recorder, sink),
+        data_race_(recorder, sink) {}
 
   void reset() {
     protocol_.reset();
@@ -27,6 +29,7 @@ class Rules {
     calls_.reset();
     unload_.reset();
     progress_.reset();
+    data_race_.reset();
   }
 
  private:
@@ -36,6 +39,7 @@ class Rules {
   Calls calls_;
   Unload unload_;
   Progress progress_;
+  DataRace data_race_;
 };
 
 }  // namespace nmrfuzz::contract

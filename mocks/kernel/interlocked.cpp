@@ -30,6 +30,15 @@ std::int32_t shown(T value) {
   }
 }
 
+// Tells who watches accesses, and returns what the event names the place by: 0 where nobody watches.
+template <class T>
+std::uint32_t place_of(Kernel& kernel, T const volatile* memory, InterlockedOrder order) {
+  AccessObserver* const observer = kernel.access_observer();
+  return observer == nullptr ? 0 : observer->on_interlocked(const_cast<const T*>(memory), sizeof *memory, order);
+}
+
+constexpr InterlockedOrder kModifies = {.reads = true, .writes = true, .acquires = true, .releases = true};
+
 template <class T>
 bool reach(Kernel& kernel, Routine routine, T const volatile* memory, Access access) {
   kernel.point(routine, 0, access);
@@ -44,8 +53,9 @@ T modify(T volatile* target, Operation operation) {
   if (!reach(kernel, kRoutine, target, Access::kWrite)) {
     return T{};
   }
+  const std::uint32_t place = place_of(kernel, target, kModifies);
   const T old = operation();
-  kernel.called(kRoutine, 0, shown(old));
+  kernel.called(kRoutine, 0, shown(old), 0, place);
   kernel.point(kRoutine);
   return old;
 }
@@ -97,8 +107,9 @@ T read(T const volatile* source) {
   if (!reach(kernel, Routine::OrderedRead, source, Access::kRead)) {
     return T{};
   }
+  const std::uint32_t place = place_of(kernel, source, {.reads = true, .acquires = order == __ATOMIC_ACQUIRE});
   const T value = __atomic_load_n(source, order);
-  kernel.called(Routine::OrderedRead, 0, shown(value));
+  kernel.called(Routine::OrderedRead, 0, shown(value), 0, place);
   return value;
 }
 
@@ -106,8 +117,9 @@ template <int order, class T>
 void write(T volatile* destination, T value) {
   Kernel& kernel = current_kernel();
   if (reach(kernel, Routine::OrderedWrite, destination, Access::kWrite)) {
+    const std::uint32_t place = place_of(kernel, destination, {.writes = true, .releases = order == __ATOMIC_RELEASE});
     __atomic_store_n(destination, value, order);
-    kernel.called(Routine::OrderedWrite, 0, shown(value));
+    kernel.called(Routine::OrderedWrite, 0, shown(value), 0, place);
     kernel.point(Routine::OrderedWrite);
   }
 }
@@ -209,6 +221,7 @@ PSLIST_ENTRY InterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY List
       !kernel.probe(kRoutine, ListEntry, sizeof *ListEntry)) {
     return nullptr;
   }
+  place_of(kernel, ListHead, kModifies);
   const PSLIST_ENTRY old = ListHead->State.First;
   ListEntry->Next = old;
   ListHead->State.First = ListEntry;
@@ -225,6 +238,7 @@ PSLIST_ENTRY InterlockedPopEntrySList(PSLIST_HEADER ListHead) {
   if (!reach_list(kernel, kRoutine, ListHead, Access::kWrite)) {
     return nullptr;
   }
+  place_of(kernel, ListHead, kModifies);
   const PSLIST_ENTRY first = ListHead->State.First;
   if (first == nullptr) {
     kernel.called(kRoutine);
@@ -247,6 +261,7 @@ PSLIST_ENTRY InterlockedFlushSList(PSLIST_HEADER ListHead) {
   if (!reach_list(kernel, kRoutine, ListHead, Access::kWrite)) {
     return nullptr;
   }
+  place_of(kernel, ListHead, kModifies);
   const PSLIST_ENTRY first = ListHead->State.First;
   const auto depth = static_cast<std::int32_t>(ListHead->State.Depth);
   ListHead->State.First = nullptr;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernel/access_observer.h"
 #include "kernel/object.h"
 #include "kernel/pool.h"
 #include "kernel/routine.h"
@@ -250,6 +251,10 @@ class Kernel {
   // The current thread leaves every module frame at once (PsTerminateSystemThread).
   void abandon_module_frames();
 
+  // Who is told of accesses; nullptr (the default) for nobody.
+  AccessObserver* access_observer() { return access_observer_; }
+  void set_access_observer(AccessObserver* observer) { access_observer_ = observer; }
+
   // The DPCs that have been queued and have not returned yet, for KeFlushQueuedDpcs.
   std::uint32_t& active_dpcs() { return active_dpcs_; }
   GroupState& groups() { return groups_; }
@@ -288,6 +293,7 @@ class Kernel {
   // A callback of a module returned at another IRQL, or with other locks or regions, than it was entered with.
   void leave_changed(const Entry& entry, Routine callback);
 
+  void write_satisfied(std::span<const ObjectNumber> waited, const ThreadState& state);
   bool try_take(Object& object, ThreadNumber thread);
   bool is_signalled(const Object& object, ThreadNumber thread) const;
   bool try_finish_wait(ThreadNumber thread, std::uint16_t key);
@@ -309,6 +315,7 @@ class Kernel {
   std::array<std::pair<std::uintptr_t, std::uintptr_t>, kModulesMaximum> code_{};
   std::uint32_t active_dpcs_ = 0;
   GroupState groups_;
+  AccessObserver* access_observer_ = nullptr;
   volatile bool probing_ = false;
 };
 

@@ -126,7 +126,7 @@ std::uint32_t Pool::block_at(const void* pointer) const {
 
 trace::Outcome Pool::check(const void* pointer, std::size_t bytes) const {
   const auto offset = reinterpret_cast<std::uintptr_t>(pointer) - kArenaAddress;
-  if (offset + bytes > kArenaBytes) {
+  if (bytes > kArenaBytes - offset) {
     return trace::Outcome::kOutOfBounds;
   }
   for (std::size_t at = offset; at < offset + bytes;) {

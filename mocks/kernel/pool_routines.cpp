@@ -106,6 +106,9 @@ void free_block(Kernel& kernel, Routine routine, void* memory, std::uint32_t tag
     kernel.breach(routine, Outcome::kOverflow, block);
   }
   destroy_objects_in(kernel, routine, block);
+  if (AccessObserver* const observer = kernel.access_observer(); observer != nullptr) {
+    observer->on_free(pool.address(block), pool.block(block).size);
+  }
   pool.free(block, kernel.scheduler().recorder().size());
   kernel.write(EventKind::kFree, routine, block, 0, 0, allocated_with);
 }

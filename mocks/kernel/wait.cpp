@@ -41,6 +41,7 @@ std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited,
   }
   for (std::size_t i = 0; i < waited.size(); ++i) {
     if (is_signalled(objects_.at(waited[i]), self) && try_finish_wait(self, static_cast<std::uint16_t>(i))) {
+      write_satisfied(waited, state);
       called(routine, first, state.wait_status, waited.size());
       return state.wait_status;
     }
@@ -55,8 +56,21 @@ std::int32_t Kernel::wait(Routine routine, std::span<const ObjectNumber> waited,
   }
   called(routine, first, kStatusPending, waited.size());
   scheduler_.block(first);
+  write_satisfied(waited, state);
   write(EventKind::kReturn, routine, first, state.wait_status);
   return state.wait_status;
+}
+
+// Which of several objects ended the wait: the event of the call names the first only.
+void Kernel::write_satisfied(std::span<const ObjectNumber> waited, const ThreadState& state) {
+  if (access_observer_ == nullptr || waited.size() <= 1 || state.wait_status == kStatusTimeout) {
+    return;
+  }
+  for (std::size_t i = 0; i < waited.size(); ++i) {
+    if (state.waits_for_all || static_cast<std::size_t>(state.wait_status) == i) {
+      write(EventKind::kWaitObject, Routine::KeWaitForMultipleObjects, waited[i]);
+    }
+  }
 }
 
 std::uint64_t Kernel::due_at(std::int64_t time) const {

@@ -1,15 +1,12 @@
-// access.h - what happens before each plain load and store of a module: our own check of null page and pool.
+// access.h - what happens before each access of a module to memory: our own check of null page and pool.
 //
-// Modules are compiled with -fsanitize-coverage=trace-loads,trace-stores (compile.h); the callbacks, which the program
-// exports, are in access.cpp. A bad access is written as a kBadAccess event of the execution in force *before* it
-// happens: routine MemoryAccess; object: the pool block; a: bytes; b: 1 for a store. With rules attached that ends the
-// execution; without them (unit tests) the access goes on. Outside an execution (constructors while a module loads)
-// nothing is checked.
+// The compiler puts calls before all accesses or, for atomic operations, copies and fills, in their place (compile.h);
+// what they call, and the accesses that have none, are in access_callbacks.cpp. A bad access is written as a kBadAccess
+// event of the execution in force *before* it happens: routine MemoryAccess; object: the pool block; a: bytes; b: 1 for
+// a store. With rules attached that ends the execution; without them (unit tests) the access goes on. Outside an
+// execution (constructors while a module loads) nothing is checked.
 //
-// Seen: plain, volatile and atomic loads and stores of 1, 2, 4, 8 and 16 bytes, bit-fields included.
-// Not seen: atomic read-modify-write, which the headers turn into calls of ours; copies of whole structures, memcpy,
-// memset and their kin of variable or larger size: those are left to AddressSanitizer. Addresses outside null page and
-// pool arena likewise.
+// Addresses outside null page and pool arena are left to AddressSanitizer.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // compile.h - makes the shared objects of a module under test from its C and C++ sources.
 //
-// Each source is compiled once, to bitcode in which every plain load and store of the module calls us first; each
-// variant then adds its sanitizer to that same bitcode. So all variants do the same accesses in the same order, and a
+// Each source is compiled once, to bitcode in which every access of the module to memory calls us first; each variant
+// then adds its sanitizer to that same bitcode. So all variants do the same accesses in the same order, and a
 // reproducer means the same in each. Results are cached by content (cache.h); a build of unchanged sources reads the
 // files and compares. Thread safety: build() may be called from several threads and processes at the same time.
 #pragma once

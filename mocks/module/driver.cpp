@@ -76,6 +76,9 @@ bool Driver::can_reload() const {
 
 void Driver::reload(Image& image) {
   image.reset();
+  if (kernel::AccessObserver* const observer = kernel_.access_observer(); observer != nullptr) {
+    observer->forget(reinterpret_cast<const void*>(image.data().begin), image.data().end - image.data().begin);
+  }
   reset();
   kernel_.module(number_) = {};
 }

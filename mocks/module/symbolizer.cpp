@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "module/content_hash.h"
@@ -55,19 +56,41 @@ bool Symbolizer::ask(std::string_view question, std::string& answer) {
   return true;
 }
 
-std::vector<SourceFrame> Symbolizer::describe(const Image& image, std::uintptr_t address) {
-  if (!image.contains_code(address) || image.path().find_first_of("\"\n") != std::string::npos || !start()) {
-    return {};
+// The program's answer about an address of the image; empty if it has none.
+std::string Symbolizer::answer_about(const char* what, const Image& image, std::uintptr_t address) {
+  if (image.path().find_first_of("\"\n") != std::string::npos || !start()) {
+    return "";
   }
   const std::string offset = ContentHash::hex_of(address - image.load_address());
   std::string answer;
-  if (!ask("CODE \"" + image.path() + "\" 0x" + offset + "\n", answer)) {
+  if (!ask(std::string(what) + " \"" + image.path() + "\" 0x" + offset + "\n", answer)) {
     stop();
     failed_ = true;
+    return "";
+  }
+  return answer;
+}
+
+std::string Symbolizer::describe_data(const Image& image, std::uintptr_t address) {
+  if (!image.contains_data(address)) {
+    return "";
+  }
+  const auto parsed = nlohmann::json::parse(answer_about("DATA", image, address), nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_object() || !parsed.contains("Data") || parsed["Data"].value("Name", "").empty()) {
+    return "";
+  }
+  const auto& data = parsed["Data"];
+  const std::uint64_t start = std::strtoull(data.value("Start", "0").c_str(), nullptr, 16);
+  const std::uint64_t distance = address - image.load_address() - start;
+  return data.value("Name", "") + (distance == 0 ? "" : "+" + std::to_string(distance));
+}
+
+std::vector<SourceFrame> Symbolizer::describe(const Image& image, std::uintptr_t address) {
+  if (!image.contains_code(address)) {
     return {};
   }
+  const auto parsed = nlohmann::json::parse(answer_about("CODE", image, address), nullptr, /*allow_exceptions=*/false);
   std::vector<SourceFrame> frames;
-  const auto parsed = nlohmann::json::parse(answer, nullptr, /*allow_exceptions=*/false);
   if (parsed.is_object() && parsed.contains("Symbol")) {
     for (const auto& symbol : parsed["Symbol"]) {
       SourceFrame frame{symbol.value("FunctionName", ""), symbol.value("FileName", ""), symbol.value("Line", 0U)};

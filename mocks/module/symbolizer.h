@@ -34,8 +34,13 @@ class Symbolizer {
     return describe(image, return_address - 1);
   }
 
+  // The variable of the module that `address` is in, with the distance from its start: "Statistics+8". Empty if it is
+  // in none, or nothing is known.
+  std::string describe_data(const Image& image, std::uintptr_t address);
+
  private:
   static std::string default_program();
+  std::string answer_about(const char* what, const Image& image, std::uintptr_t address);
   bool start();
   void stop();
   bool ask(std::string_view question, std::string& answer);

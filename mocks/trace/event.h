@@ -79,6 +79,11 @@ enum class EventKind : std::uint8_t {
   kNpiCallExit,   // as kNpiCallEnter
 
   kInjectedFailure,  // the module's call of routine is made to fail; a: its number among those that can (from 1)
+
+  // The module's own loads and stores, where they are access points (race/accesses.h).
+  kAccess,      // bytes that another thread touched before; object: pool block or 0; status: number of the place; a:
+                // race::Shape; outcome; kUnordered, kUnorderedRead: b: the earlier access's ordinal
+  kWaitObject,  // object: one of several dispatcher objects that satisfied the thread's wait
   kCount
 };
 
@@ -156,6 +161,10 @@ enum class Outcome : std::uint8_t {
   kCharacteristicsChanged,  // the content of what was handed to Register is another one now
   kDispatchFreed,           // a dispatch table is freed while the other side may call through it
   kHandleOverwritten,       // Register stores its handle over that of a live registration (object: that one)
+
+  // Accesses of two threads, one of them a write, with no happens-before between them.
+  kUnordered,
+  kUnorderedRead,  // an aligned plain read and an interlocked write
 
   kCount
 };
