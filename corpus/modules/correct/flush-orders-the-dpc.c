@@ -151,7 +151,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     KeInitializeDpc(&BuntingDpc, BuntingDpcRoutine, NULL);
     KeInitializeSpinLock(&BuntingDpcLock);
 
-    BuntingSettings = (PBUNTING_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*BuntingSettings), BUNTING_POOL_TAG);
+    BuntingSettings =
+        (PBUNTING_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*BuntingSettings), BUNTING_POOL_TAG);
     if (BuntingSettings == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }

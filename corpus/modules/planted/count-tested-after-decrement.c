@@ -2,7 +2,7 @@
 // summary: Provider whose accounts are freed by whoever finds the count at zero in a look of its own, after the decrement.
 // provides: 1
 // consumes: 0
-// expect: use-after-free, double-free
+// expect: use-after-free, double-free, data-race
 // rule: none
 // needs: both references are given up before either count is tested
 // interleaving: yes
@@ -57,6 +57,7 @@ static const NPI_PROVIDER_CHARACTERISTICS ScoterCharacteristics = {
 static PDEVICE_OBJECT ScoterDevice;
 static HANDLE ScoterProviderHandle;
 static LONG ScoterAuditsSettled;
+static LONG ScoterTraced;
 
 static ULONG NTAPI
 ScoterVersion(_In_ PVOID ProviderBindingContext)
@@ -66,6 +67,13 @@ ScoterVersion(_In_ PVOID ProviderBindingContext)
 }
 
 static const SCOTER_PROVIDER_DISPATCH ScoterDispatch = { ScoterVersion };
+
+// The number of the next line in the log.
+static VOID
+ScoterTrace(VOID)
+{
+    InterlockedIncrement(&ScoterTraced);
+}
 
 static VOID
 ScoterReleaseAccount(_In_ PSCOTER_ACCOUNT Account)
@@ -90,9 +98,11 @@ ScoterAuditWorker(PDEVICE_OBJECT DeviceObject, PVOID Context)
 
     UNREFERENCED_PARAMETER(DeviceObject);
 
+    ScoterTrace();
     Account->Balance = KeQueryInterruptTime();
     Account->Audits++;
     ScoterReleaseAccount(Account);
+    ScoterTrace();
 }
 
 // An account with two references, NULL if there is no memory.
@@ -170,8 +180,10 @@ ScoterCleanupBindingContext(PVOID ProviderBindingContext)
 {
     PSCOTER_CLIENT Client = (PSCOTER_CLIENT)ProviderBindingContext;
 
+    ScoterTrace();
     ScoterReleaseAccount(Client->Account);
     ExFreePoolWithTag(Client, SCOTER_POOL_TAG);
+    ScoterTrace();
 }
 
 _Use_decl_annotations_

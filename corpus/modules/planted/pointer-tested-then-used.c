@@ -120,6 +120,7 @@ TernAttachProvider(
         return Status;
     }
 
+    TernTrace();
     TernCurrent = Binding;
     KeReleaseSemaphore(&TernWork, IO_NO_INCREMENT, 2, FALSE);
     return STATUS_SUCCESS;

@@ -148,6 +148,7 @@ PloverAttachProvider(
         return Status;
     }
 
+    PloverTrace();
     PloverCurrent = Binding;
     ExReInitializeRundownProtection(&PloverRundown);
     KeReleaseSemaphore(&PloverWork, IO_NO_INCREMENT, 2, FALSE);

@@ -162,7 +162,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     KeInitializeDpc(&GrebeDpc, GrebeDpcRoutine, NULL);
     KeInitializeSpinLock(&GrebeDpcLock);
 
-    GrebeSettings = (PGREBE_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*GrebeSettings), GREBE_POOL_TAG);
+    GrebeSettings =
+        (PGREBE_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*GrebeSettings), GREBE_POOL_TAG);
     if (GrebeSettings == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }

@@ -144,14 +144,13 @@ RuffWaitUntilIdle(VOID)
     LARGE_INTEGER Interval;
 
     Interval.QuadPart = RUFF_INTERVAL;
-    RuffTrace();
     if (InterlockedCompareExchange(&RuffPending, 0, 0) != 0) {
         // Defect: nothing orders these looks and what the DPC does.
-        while (!RuffIdle) {
+        do {
             KeDelayExecutionThread(KernelMode, FALSE, &Interval);
-        }
+            RuffTrace();
+        } while (!RuffIdle);
     }
-    RuffTrace();
 }
 
 _Use_decl_annotations_
@@ -182,7 +181,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     KeInitializeDpc(&RuffDpc, RuffDpcRoutine, NULL);
     KeInitializeSpinLock(&RuffDpcLock);
 
-    RuffSettings = (PRUFF_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*RuffSettings), RUFF_POOL_TAG);
+    RuffSettings =
+        (PRUFF_SETTINGS)ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*RuffSettings), RUFF_POOL_TAG);
     if (RuffSettings == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }

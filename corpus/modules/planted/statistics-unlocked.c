@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Provider whose attach callbacks increment a plain counter that a DPC reads and sets back.
+// summary: Provider whose attach callbacks count under a lock that the DPC, which sets the counter back, does without.
 // provides: 1
 // consumes: 0
 // expect: bug-check, data-race
@@ -48,6 +48,8 @@ static const NPI_PROVIDER_CHARACTERISTICS ShovelerCharacteristics = {
 
 static HANDLE ShovelerProviderHandle;
 static KDPC ShovelerDpc;
+static KSPIN_LOCK ShovelerLock;
+static KSPIN_LOCK ShovelerDpcLock; // The DPC may run on two processors at once.
 static ULONG ShovelerNew; // attachments that the DPC has not yet taken
 static LONG ShovelerTaken;
 static LONG ShovelerAttached;
@@ -82,9 +84,13 @@ ShovelerDpcRoutine(PKDPC Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOI
     UNREFERENCED_PARAMETER(SystemArgument2);
 
     ShovelerTrace();
+    KeAcquireSpinLockAtDpcLevel(&ShovelerDpcLock);
+
+    // Defect: an attach callback may count in between.
     Batch = ShovelerNew;
     InterlockedExchangeAdd(&ShovelerTaken, (LONG)Batch);
     ShovelerNew = 0;
+    KeReleaseSpinLockFromDpcLevel(&ShovelerDpcLock);
     ShovelerTrace();
 }
 
@@ -100,6 +106,7 @@ ShovelerAttachClient(
     CONST VOID **ProviderDispatch)
 {
     PSHOVELER_CLIENT Client;
+    KIRQL OldIrql;
 
     UNREFERENCED_PARAMETER(ProviderContext);
     UNREFERENCED_PARAMETER(ClientRegistrationInstance);
@@ -115,9 +122,9 @@ ShovelerAttachClient(
 
     InterlockedIncrement(&ShovelerAttached);
     ShovelerTrace();
-
-    // Defect: neither other attach callbacks nor the DPC wait for this.
+    KeAcquireSpinLock(&ShovelerLock, &OldIrql);
     ShovelerNew++;
+    KeReleaseSpinLock(&ShovelerLock, OldIrql);
     ShovelerTrace();
     KeInsertQueueDpc(&ShovelerDpc, NULL, NULL);
 
@@ -165,5 +172,7 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     DriverObject->DriverUnload = ShovelerUnload;
     KeInitializeDpc(&ShovelerDpc, ShovelerDpcRoutine, NULL);
+    KeInitializeSpinLock(&ShovelerLock);
+    KeInitializeSpinLock(&ShovelerDpcLock);
     return NmrRegisterProvider(&ShovelerCharacteristics, NULL, &ShovelerProviderHandle);
 }

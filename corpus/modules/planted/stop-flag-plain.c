@@ -71,10 +71,14 @@ WigeonThread(PVOID StartContext)
 {
     UNREFERENCED_PARAMETER(StartContext);
 
-    // Defect: the flag is neither volatile nor guarded by the lock.
-    while (!WigeonStopping) {
-        WigeonServeAll();
+    for (;;) {
         KeWaitForSingleObject(&WigeonWake, Executive, KernelMode, FALSE, NULL);
+
+        // Defect: the flag is neither volatile nor guarded by the lock.
+        if (WigeonStopping) {
+            break;
+        }
+        WigeonServeAll();
     }
 }
 
@@ -200,14 +204,17 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
     KeInitializeSpinLock(&WigeonLock);
     InitializeListHead(&WigeonBindings);
 
-    Status = WigeonStartThread();
+    Status = NmrRegisterClient(&WigeonCharacteristics, NULL, &WigeonClientHandle);
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
 
-    Status = NmrRegisterClient(&WigeonCharacteristics, NULL, &WigeonClientHandle);
+    // The bindings that there are already have left their event set.
+    Status = WigeonStartThread();
     if (!NT_SUCCESS(Status)) {
-        WigeonStopThread();
+        if (NmrDeregisterClient(WigeonClientHandle) == STATUS_PENDING) {
+            NmrWaitForClientDeregisterComplete(WigeonClientHandle);
+        }
     }
 
     return Status;

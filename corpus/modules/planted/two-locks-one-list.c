@@ -1,5 +1,5 @@
 // nmrfuzz: module
-// summary: Provider whose callbacks and whose thread guard the list of clients with a lock each.
+// summary: Provider that links and visits its clients under one lock and unlinks them under another.
 // provides: 1
 // consumes: 0
 // expect: use-after-free, bug-check, data-race
@@ -52,8 +52,8 @@ static HANDLE GodwitProviderHandle;
 static PKTHREAD GodwitThreadObject;
 static KEVENT GodwitStop;
 static KSEMAPHORE GodwitWork; // One count for each walk that is due.
-static KSPIN_LOCK GodwitBindingsLock; // for the callbacks
-static KSPIN_LOCK GodwitWalkLock;     // for the thread
+static KSPIN_LOCK GodwitWalkLock;   // held to insert and to walk
+static KSPIN_LOCK GodwitDetachLock; // held to remove
 static LIST_ENTRY GodwitClients;
 static LONG GodwitTraced;
 
@@ -81,7 +81,6 @@ GodwitVisitAll(VOID)
     KIRQL OldIrql;
 
     GodwitTrace();
-    // Defect: this is not the lock under which the callbacks change the list.
     KeAcquireSpinLock(&GodwitWalkLock, &OldIrql);
     for (Entry = GodwitClients.Flink; Entry != &GodwitClients; Entry = Entry->Flink) {
         CONTAINING_RECORD(Entry, GODWIT_CLIENT, Link)->Visits++;
@@ -132,9 +131,9 @@ GodwitAttachClient(
     Client->ClientDispatch = ClientDispatch;
 
     GodwitTrace();
-    KeAcquireSpinLock(&GodwitBindingsLock, &OldIrql);
+    KeAcquireSpinLock(&GodwitWalkLock, &OldIrql);
     InsertTailList(&GodwitClients, &Client->Link);
-    KeReleaseSpinLock(&GodwitBindingsLock, OldIrql);
+    KeReleaseSpinLock(&GodwitWalkLock, OldIrql);
     KeReleaseSemaphore(&GodwitWork, IO_NO_INCREMENT, 1, FALSE);
     GodwitTrace();
 
@@ -151,9 +150,10 @@ GodwitDetachClient(PVOID ProviderBindingContext)
     KIRQL OldIrql;
 
     GodwitTrace();
-    KeAcquireSpinLock(&GodwitBindingsLock, &OldIrql);
+    // Defect: this lock keeps out other detach callbacks, but not the thread.
+    KeAcquireSpinLock(&GodwitDetachLock, &OldIrql);
     RemoveEntryList(&Client->Link);
-    KeReleaseSpinLock(&GodwitBindingsLock, OldIrql);
+    KeReleaseSpinLock(&GodwitDetachLock, OldIrql);
     GodwitTrace();
     return STATUS_SUCCESS;
 }
@@ -217,8 +217,8 @@ DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 
     DriverObject->DriverUnload = GodwitUnload;
     InitializeListHead(&GodwitClients);
-    KeInitializeSpinLock(&GodwitBindingsLock);
     KeInitializeSpinLock(&GodwitWalkLock);
+    KeInitializeSpinLock(&GodwitDetachLock);
     KeInitializeEvent(&GodwitStop, NotificationEvent, FALSE);
     KeInitializeSemaphore(&GodwitWork, 0, MAXLONG);
 
