@@ -32,7 +32,6 @@ struct Settings {
   std::uint64_t step_limit = schedule::kStepLimitDefault;
   bool rules = true;            // false: nothing is judged; for benchmarks
   bool strict = false;          // notes are findings
-  bool access_points = true;    // the modules' own loads and stores are events, and may be scheduling points
   bool watch_failures = false;  // for failure_sites()
   bool access_points = true;    // the modules' accesses are watched for races, and threads preempted at them
 };
