@@ -6,7 +6,7 @@
 // rule: none
 // needs: both references are given up before either count is tested
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 73 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

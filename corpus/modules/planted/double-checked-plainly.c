@@ -6,7 +6,7 @@
 // rule: none
 // needs: a second provider is offered while the table is made for the first
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 67 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

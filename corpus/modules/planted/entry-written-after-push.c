@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread pops the entry at once
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 116 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread looks at the question before the callback has gone on
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 2 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

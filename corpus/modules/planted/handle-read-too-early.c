@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread gives up before the handle has been stored
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 1 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

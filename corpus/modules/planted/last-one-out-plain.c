@@ -6,7 +6,7 @@
 // rule: none
 // needs: two threads end at the same moment
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 3 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the DPC frees a lease while the detach callback counts them
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 23 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

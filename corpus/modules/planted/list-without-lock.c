@@ -6,7 +6,7 @@
 // rule: none
 // needs: two bindings come or go at the same moment
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 64 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: a client is detached while the thread walks the list
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 68 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the work item runs before the detach callback has gone on
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 2 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

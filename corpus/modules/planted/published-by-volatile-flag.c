@@ -6,7 +6,7 @@
 // rule: none
 // needs: a client is attached as soon as the thread has set the flag
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 14 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

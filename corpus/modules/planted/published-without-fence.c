@@ -6,7 +6,7 @@
 // rule: none
 // needs: a client is attached as soon as the thread has stored the pointer
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 7 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the detach runs between the release and the last count
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: the timer has expired, and its DPC runs while Unload frees
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 18 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

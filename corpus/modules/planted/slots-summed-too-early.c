@@ -6,7 +6,7 @@
 // rule: none
 // needs: a thread still counts while Unload adds up
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 116 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: Unload looks at the flag before or while the DPC sets it
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 94 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

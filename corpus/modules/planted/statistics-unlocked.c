@@ -6,7 +6,7 @@
 // rule: none
 // needs: a client is attached while the DPC takes the count
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 70 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

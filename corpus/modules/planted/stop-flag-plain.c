@@ -6,7 +6,7 @@
 // rule: none
 // needs: the thread looks at the flag while Unload sets it
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 234 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

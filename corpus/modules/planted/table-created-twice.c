@@ -6,7 +6,7 @@
 // rule: none
 // needs: two providers are offered at the same moment, and both find no table
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 67 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>

@@ -6,7 +6,7 @@
 // rule: none
 // needs: a provider leaves between the two stores of the DPC
 // interleaving: yes
-// hardness: 10000 schedules; 1000+ run to completion
+// hardness: 25 schedules; 1000+ run to completion
 
 #include <ntddk.h>
 #include <netioddk.h>
