@@ -85,6 +85,7 @@ void HappensBefore::on_event(const Event& event) {
       start_thread(event);
       break;
     case EventKind::kThreadEnd:
+      leave_processor(current());  // a callback at DISPATCH_LEVEL may have been all that the thread did
       if (current().slot != 0) {
         free_slots_.push_back(current().slot);
       }
@@ -213,6 +214,9 @@ void HappensBefore::on_call(const Event& event) {
 }
 
 void HappensBefore::on_registrar_event(const Event& event) {
+  if (event.irql < kDispatchLevel) {
+    leave_processor(current());
+  }
   const auto parties = [&]() -> Parties { return event.object < parties_.size() ? parties_[event.object] : Parties{}; };
   switch (event.kind) {
     case EventKind::kRegisterEnter:
