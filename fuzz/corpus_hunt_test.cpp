@@ -16,6 +16,7 @@
 #include "contract/rule_table.h"
 #include "fuzz/corpus.h"
 #include "fuzz/hunt_fixture.h"
+#include "fuzz/steering.h"
 
 namespace nmrfuzz::fuzz {
 
@@ -37,9 +38,19 @@ struct Found {
   std::vector<std::uint16_t> decisions;
 };
 
+// What comes of a data race, as the worker looks for it; the race itself if nothing graver does.
+Execution steered(Hunted& hunted, const Execution& racing, std::uint64_t seed) {
+  const std::vector<std::uint16_t> log = hunted.decisions();
+  const auto graver = Steering(hunted.engine()).search(log, *racing.finding, seed);
+  return graver ? *graver : hunted.engine().repeat(log);
+}
+
 std::optional<Found> hunt(Hunted& hunted, std::uint64_t seed, std::uint64_t schedules) {
   for (std::uint64_t schedule = 0; schedule < schedules; ++schedule) {
-    const Execution execution = hunted.run(seed, schedule);
+    Execution execution = hunted.run(seed, schedule);
+    if (execution.finding && execution.finding->kind == contract::FindingKind::kDataRace) {
+      execution = steered(hunted, execution, schedule::seed_of_schedule(seed, schedule));
+    }
     if (execution.finding) {
       return Found{schedule, *execution.finding, execution.hash, hunted.decisions()};
     }
@@ -120,8 +131,13 @@ TEST_P(PlantedDefect, IsFoundWithEverySeed) {
         << described(hunted.engine().describe(found->decisions));
     check_report(hunted, *found);
   }
+  // What comes of a race depends on which of its two sides was late: both are its signatures.
+  const bool races = std::find(expected.begin(), expected.end(), contract::FindingKind::kDataRace) != expected.end();
   for (const auto& [kind_and_rule, signatures] : signatures_) {
-    EXPECT_EQ(signatures.size(), 1U) << kind_and_rule << "\n" << *signatures.begin() << "\n" << *signatures.rbegin();
+    EXPECT_TRUE(races || signatures.size() == 1) << kind_and_rule << "\n"
+                                                 << *signatures.begin() << "\n"
+                                                 << *signatures.rbegin();
+    EXPECT_LE(signatures.size(), 3U) << kind_and_rule << "\n" << *signatures.begin() << "\n" << *signatures.rbegin();
   }
 }
 

@@ -71,6 +71,8 @@ constexpr OutcomeCase kOutcomes[] = {
     {Outcome::kCharacteristicsChanged, FindingKind::kCharacteristicsChanged},
     {Outcome::kDispatchFreed, FindingKind::kCharacteristicsChanged},
     {Outcome::kHandleOverwritten, FindingKind::kUnloadRegistered},
+    {Outcome::kUnordered, FindingKind::kDataRace},
+    {Outcome::kUnorderedRead, FindingKind::kDataRace},
 };
 
 // Outcomes that are no finding where they occur (characteristics_test.cpp).

@@ -25,8 +25,9 @@ void look_closer(const void* pointer, std::size_t bytes, bool is_write);
     return;
   }
   race::Accesses* const accesses = race::accesses_in_force;
+  std::uint64_t ordinal = 0;
   if (accesses != nullptr) {
-    accesses->reach(pointer, bytes, kind, is_write);  // others may go first, so all else comes after
+    ordinal = accesses->reach(pointer, bytes, kind, is_write);  // others may go first, so all else comes after
   }
   if (kernel::Pool::contains(pointer)) {
     const kernel::Pool& pool = kernel->pool();
@@ -37,7 +38,7 @@ void look_closer(const void* pointer, std::size_t bytes, bool is_write);
     look_closer(pointer, bytes, is_write);
   }
   if (accesses != nullptr) {
-    accesses->make(pointer, bytes, kind, is_write);
+    accesses->make(ordinal, pointer, bytes, kind, is_write);
   }
 }
 

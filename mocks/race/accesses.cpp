@@ -81,14 +81,14 @@ void Accesses::plan_stop() {
   }
 }
 
-Shape Accesses::shape_of(std::size_t bytes, Manner manner, bool is_free) const {
+Shape Accesses::shape_of(std::uint64_t ordinal, std::size_t bytes, Manner manner, bool is_free) {
   constexpr std::size_t kMost = std::numeric_limits<std::uint8_t>::max();
-  return {static_cast<std::uint8_t>(std::min(bytes, kMost)), is_write(manner), kind_of(manner), is_free, count_};
+  return {static_cast<std::uint8_t>(std::min(bytes, kMost)), is_write(manner), kind_of(manner), is_free, ordinal};
 }
 
 void Accesses::notify_watcher(const void* pointer, std::size_t bytes, Manner manner, bool is_free) {
   if (watcher_ != nullptr && count_ == watched_) {
-    watcher_->on_ordinal(pointer, shape_of(bytes, manner, is_free));
+    watcher_->on_ordinal(pointer, shape_of(count_, bytes, manner, is_free));
   }
 }
 
@@ -143,7 +143,7 @@ void Accesses::compare(const Record& record, Manner manner, Found& found) const 
   latest = std::max(latest, record.ordinal);
 }
 
-Accesses::Found Accesses::note(Shadow::Cell cell, std::uint8_t mask, Manner manner) {
+Accesses::Found Accesses::note(std::uint64_t ordinal, Shadow::Cell cell, std::uint8_t mask, Manner manner) {
   Found found;
   if (is_covered(*cell.head, mask, manner)) {
     return found;
@@ -175,7 +175,7 @@ Accesses::Found Accesses::note(Shadow::Cell cell, std::uint8_t mask, Manner mann
     overflowed_ = true;
     return found;
   }
-  shadow_.record(number) = {*cell.head, order_.now(thread), static_cast<std::uint32_t>(count_), thread.slot, manner,
+  shadow_.record(number) = {*cell.head, order_.now(thread), static_cast<std::uint32_t>(ordinal), thread.slot, manner,
                             mask};
   *cell.head = number;
   if (cell.page->stack_of != 0) {
@@ -184,11 +184,11 @@ Accesses::Found Accesses::note(Shadow::Cell cell, std::uint8_t mask, Manner mann
   return found;
 }
 
-Accesses::Found Accesses::note_range(std::uintptr_t address, std::size_t bytes, Manner manner) {
+Accesses::Found Accesses::note_range(std::uint64_t ordinal, std::uintptr_t address, std::size_t bytes, Manner manner) {
   Found all;
   for (const std::uintptr_t end = address + bytes; address < end;) {
     const std::size_t here = std::min<std::size_t>(end - address, Shadow::kGranule - address % Shadow::kGranule);
-    const Found found = note(shadow_.cell(address), mask_of(address, here), manner);
+    const Found found = note(ordinal, shadow_.cell(address), mask_of(address, here), manner);
     all.shared |= found.shared;
     all.race = std::max(all.race, found.race);
     all.tolerated = std::max(all.tolerated, found.tolerated);
@@ -197,23 +197,24 @@ Accesses::Found Accesses::note_range(std::uintptr_t address, std::size_t bytes, 
   return all;
 }
 
-void Accesses::make_range(const void* pointer, std::size_t bytes, Manner manner) {
+void Accesses::make_range(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   const bool is_atomic = kind_of(manner) != AccessKind::kPlain;
   const bool orders = kind_of(manner) == AccessKind::kInterlocked;
   if (orders || (is_atomic && !is_write(manner))) {  // an atomic write may be a read-modify-write
     order_.reads_place(places_.number(address), orders);
   }
-  const Found found = note_range(address, bytes, manner);
+  const Found found = note_range(ordinal, address, bytes, manner);
   if (found.shared) {
-    tell(pointer, bytes, manner, found, false);
+    tell(ordinal, pointer, bytes, manner, found, false);
   }
   if (is_atomic && is_write(manner)) {
     order_.writes_place(places_.number(address), orders);
   }
 }
 
-void Accesses::tell(const void* pointer, std::size_t bytes, Manner manner, const Found& found, bool is_free) {
+void Accesses::tell(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner, const Found& found,
+                    bool is_free) {
   Outcome outcome = Outcome::kOk;
   std::uint64_t other = 0;
   if (found.race != 0 && !raced_) {
@@ -228,14 +229,14 @@ void Accesses::tell(const void* pointer, std::size_t bytes, Manner manner, const
   const std::uint32_t block = Pool::contains(pointer) ? kernel_.pool().block_around(pointer) : 0;
   const std::uint32_t place = places_.number(reinterpret_cast<std::uintptr_t>(pointer));
   kernel_.write(EventKind::kAccess, Routine::MemoryAccess, block, static_cast<std::int32_t>(place),
-                shape_of(bytes, manner, is_free).packed(), other, outcome);
+                shape_of(ordinal, bytes, manner, is_free).packed(), other, outcome);
 }
 
 // --- What the kernel says --------------------------------------------------------------------------------------------
 
 // No preemption: between here and the operation nobody may come in. One that is due happens at the next access.
 std::uint32_t Accesses::on_interlocked(const void* place, std::size_t bytes, kernel::InterlockedOrder order) {
-  ++count_;
+  const std::uint64_t ordinal = ++count_;
   notify_watcher(place, bytes, manner_of(AccessKind::kInterlocked, order.writes), false);
   const auto address = reinterpret_cast<std::uintptr_t>(place);
   const std::uint32_t number = places_.number(address);
@@ -243,9 +244,9 @@ std::uint32_t Accesses::on_interlocked(const void* place, std::size_t bytes, ker
   if (order.reads) {
     order_.reads_place(number, order.acquires);
   }
-  const Found found = note_range(address, bytes, manner);
+  const Found found = note_range(ordinal, address, bytes, manner);
   if (found.race != 0 || found.tolerated != 0) {
-    tell(place, bytes, manner, found, false);
+    tell(ordinal, place, bytes, manner, found, false);
   }
   if (order.writes) {
     order_.writes_place(number, order.releases);
@@ -254,11 +255,11 @@ std::uint32_t Accesses::on_interlocked(const void* place, std::size_t bytes, ker
 }
 
 void Accesses::on_free(const void* memory, std::size_t bytes) {
-  ++count_;
+  const std::uint64_t ordinal = ++count_;
   notify_watcher(memory, bytes, Manner::kPlainWrite, true);
-  const Found found = note_range(reinterpret_cast<std::uintptr_t>(memory), bytes, Manner::kPlainWrite);
+  const Found found = note_range(ordinal, reinterpret_cast<std::uintptr_t>(memory), bytes, Manner::kPlainWrite);
   if (found.race != 0) {
-    tell(memory, bytes, Manner::kPlainWrite, found, true);
+    tell(ordinal, memory, bytes, Manner::kPlainWrite, found, true);
   }
 }
 

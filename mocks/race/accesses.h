@@ -88,18 +88,21 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
     watched_ = ordinal;
   }
 
-  // The first half of an access: counts it, and lets others go first where that is due.
-  [[gnu::always_inline]] void reach(const void* pointer, std::size_t bytes, AccessKind kind, bool is_write) {
-    if (++count_ >= next_stop_) [[unlikely]] {
+  // The first half of an access: counts it, and lets others go first where that is due. Returns its ordinal.
+  [[gnu::always_inline]] std::uint64_t reach(const void* pointer, std::size_t bytes, AccessKind kind, bool is_write) {
+    const std::uint64_t ordinal = ++count_;
+    if (ordinal >= next_stop_) [[unlikely]] {
       stop(pointer, bytes, manner_of(kind, is_write));
     }
     if (kind != AccessKind::kPlain) {
       point(is_write);
     }
+    return ordinal;
   }
 
   // The second half, behind the check of the pointer.
-  [[gnu::always_inline]] void make(const void* pointer, std::size_t bytes, AccessKind kind, bool is_write) {
+  [[gnu::always_inline]] void make(std::uint64_t ordinal, const void* pointer, std::size_t bytes, AccessKind kind,
+                                   bool is_write) {
     const auto address = reinterpret_cast<std::uintptr_t>(pointer);
     const Manner manner = manner_of(kind, is_write);
     if (kind == AccessKind::kPlain && address % Shadow::kGranule + bytes <= Shadow::kGranule) [[likely]] {
@@ -108,12 +111,12 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
       if (repeats(*cell.head, mask, manner)) {
         return;
       }
-      const Found found = note(cell, mask, manner);
+      const Found found = note(ordinal, cell, mask, manner);
       if (found.shared) [[unlikely]] {
-        tell(pointer, bytes, manner, found, false);
+        tell(ordinal, pointer, bytes, manner, found, false);
       }
     } else {
-      make_range(pointer, bytes, manner);
+      make_range(ordinal, pointer, bytes, manner);
     }
   }
 
@@ -143,15 +146,16 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
            (kStandsFor[static_cast<unsigned>(newest.manner)] >> static_cast<unsigned>(manner) & 1) != 0 &&
            shadow_.holds(head);
   }
-  Found note(Shadow::Cell cell, std::uint8_t mask, Manner manner);
+  Found note(std::uint64_t ordinal, Shadow::Cell cell, std::uint8_t mask, Manner manner);
   bool is_covered(std::uint32_t head, std::uint8_t mask, Manner manner);
   void compare(const Record& record, Manner manner, Found& found) const;
-  void make_range(const void* pointer, std::size_t bytes, Manner manner);
-  Found note_range(std::uintptr_t address, std::size_t bytes, Manner manner);
-  void tell(const void* pointer, std::size_t bytes, Manner manner, const Found& found, bool is_free);
+  void make_range(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner);
+  Found note_range(std::uint64_t ordinal, std::uintptr_t address, std::size_t bytes, Manner manner);
+  void tell(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner, const Found& found,
+            bool is_free);
   void stop(const void* pointer, std::size_t bytes, Manner manner);
   void notify_watcher(const void* pointer, std::size_t bytes, Manner manner, bool is_free);
-  Shape shape_of(std::size_t bytes, Manner manner, bool is_free) const;
+  static Shape shape_of(std::uint64_t ordinal, std::size_t bytes, Manner manner, bool is_free);
   void plan_stop();
   void point(bool is_write);
   static std::uint16_t stack_of(void* self, std::uintptr_t address);

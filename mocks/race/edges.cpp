@@ -78,6 +78,7 @@ Edge edge_of(Routine routine) {
     case Routine::KeSetTimerEx:
     case Routine::KeSetCoalescableTimer:
       return Edge::kReleaseWithLink;
+    case Routine::KeInsertQueueDpc:  // also where it is queued already: the run to come is after both
     case Routine::ExSetTimer:
     case Routine::KeInitializeDpc:
     case Routine::KeInitializeThreadedDpc:

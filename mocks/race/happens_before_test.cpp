@@ -29,14 +29,11 @@ TEST_F(HappensBeforeTest, SpinLock) {
       KeReleaseSpinLock(&with, level);
     };
   };
-  const auto prepare = [&] {
-    lock = 0;
-    another = 0;
+  const auto count = [&](const auto& first, const auto& second) {
+    return races_after([&] { lock = another = 0; }, first, second);
   };
-  prepare();
-  EXPECT_EQ(races(body(lock), [&] { body(lock)(); }), 0);
-  prepare();
-  EXPECT_GT(races(body(lock), body(another)), 0);
+  EXPECT_EQ(count(body(lock), body(lock)), 0);
+  EXPECT_GT(count(body(lock), body(another)), 0);
 }
 
 TEST_F(HappensBeforeTest, SharedHoldersOfAPushLockAreNotOrderedAmongThemselves) {
@@ -57,9 +54,9 @@ TEST_F(HappensBeforeTest, SharedHoldersOfAPushLockAreNotOrderedAmongThemselves) 
       KeLeaveCriticalRegion();
     };
   };
-  EXPECT_EQ(races(exclusive, shared(false), shared(false)), 0);
-  lock = {};
-  EXPECT_EQ(races(shared(true), shared(true)), kSchedules);
+  const auto fresh = [&] { ExInitializePushLock(&lock); };
+  EXPECT_EQ(races_after(fresh, exclusive, shared(false)), 0);
+  EXPECT_EQ(races_after(fresh, shared(true), shared(true)), kSchedules);
 }
 
 TEST_F(HappensBeforeTest, Event) {
@@ -270,8 +267,8 @@ TEST_F(HappensBeforeTest, RundownProtectionOrdersHoldersBeforeTheWaitOnly) {
 
 VOID count_in_dpc(PKDPC, PVOID context, PVOID, PVOID) {
   Accesses& accesses = *accesses_in_force;
-  accesses.reach(context, sizeof(int), AccessKind::kPlain, true);
-  accesses.make(context, sizeof(int), AccessKind::kPlain, true);
+  const std::uint64_t ordinal = accesses.reach(context, sizeof(int), AccessKind::kPlain, true);
+  accesses.make(ordinal, context, sizeof(int), AccessKind::kPlain, true);
 }
 
 TEST_F(HappensBeforeTest, DpcComesAfterItsQueueingAndBeforeAFlush) {

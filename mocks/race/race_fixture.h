@@ -18,11 +18,13 @@ class RaceFixture : public kernel::KernelFixture {
     accesses.reset(preemptions);
   }
 
+  void touch_at(const void* memory, std::size_t bytes, AccessKind kind, bool is_write) {
+    accesses.make(accesses.reach(memory, bytes, kind, is_write), memory, bytes, kind, is_write);
+  }
   // One access by the current thread; a scheduling point only where an access is one by itself.
   template <class T>
   void touch(T& variable, AccessKind kind, bool is_write) {
-    accesses.reach(&variable, sizeof variable, kind, is_write);
-    accesses.make(&variable, sizeof variable, kind, is_write);
+    touch_at(&variable, sizeof variable, kind, is_write);
   }
   template <class T>
   void write(T& variable) {
@@ -44,9 +46,15 @@ class RaceFixture : public kernel::KernelFixture {
   // In how many of kSchedules random schedules the bodies race.
   template <class... Bodies>
   int races(const Bodies&... bodies) {
+    return races_after([] {}, bodies...);
+  }
+  // As above; `prepare` runs before the threads of each.
+  template <class Prepare, class... Bodies>
+  int races_after(const Prepare& prepare, const Bodies&... bodies) {
     int count = 0;
     for (int seed = 1; seed <= kSchedules; ++seed) {
       begin(static_cast<std::uint64_t>(seed));
+      prepare();
       (start(bodies), ...);
       finish();
       count += raced() ? 1 : 0;
