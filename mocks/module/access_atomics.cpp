@@ -65,6 +65,7 @@ template <class T, class Change>
 using namespace nmrfuzz::module;  // NOLINT(google-build-using-namespace): the callbacks have names of their own
 
 // `order` and `order_if_not` are the C11 memory orders that the module asked for.
+// NOLINTBEGIN(bugprone-macro-parentheses): a type in a declaration cannot be in parentheses
 #define NMRFUZZ_ATOMIC(bits, type)                                                                                     \
   NMRFUZZ_ATOMIC_CALLBACK type NMRFUZZ_CALLBACK_NAME(atomic##bits##_load)(const volatile type* pointer, int) {         \
     before_atomic(pointer, false);                                                                                     \
@@ -112,3 +113,4 @@ NMRFUZZ_ATOMIC(128, Wide)
 // A fence changes nothing that simulated threads could see.
 NMRFUZZ_CALLBACK void NMRFUZZ_CALLBACK_NAME(atomic_thread_fence)(int) {}
 NMRFUZZ_CALLBACK void NMRFUZZ_CALLBACK_NAME(atomic_signal_fence)(int) {}
+// NOLINTEND(bugprone-macro-parentheses)
