@@ -294,7 +294,7 @@ TEST_F(Command, DeathsOfTheWorkerAreFindings) {
       {"return *(volatile int *)0x123456789000;", "wild-access", "read in DriverEntry"},
       {"volatile int zero = 0; return 5 / zero;", "undefined-behavior", "division"},
       {"for (;;) { __asm__ volatile(\"\"); }", "livelock", "loop"},
-      {"volatile int go = 1; while (go) { } return 0;", "livelock", "loop"}};  // interrupted in our access callback
+      {"volatile int go = 1; while (go) { } return 0;", "livelock", "step limit"}};
   for (const Deadly& each : cases) {
     fs::remove_all(folder_ / "out");
     write("m.c",

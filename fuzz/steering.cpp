@@ -61,6 +61,13 @@ Execution Steering::run(std::uint32_t number, std::uint64_t seed) {
   }
   Scenario scenario = racing_;
   scenario.preemptions = preempted_at(racing_.preemptions, std::min(moment.ordinal, Scenario::kOrdinalMaximum));
+  if (number / 8 % 2 != 0) {  // a thread that is held back keeps an unload at rest waiting
+    for (ModulePlan& plan : scenario.modules) {
+      const std::uint32_t steps = bits.below(ModulePlan::kSoonMaximum + 1U);
+      plan.moment = steps == 0 ? UnloadMoment::kAtOnce : UnloadMoment::kSoon;
+      plan.steps = static_cast<std::uint8_t>(steps);
+    }
+  }
   schedule::Prefix prefix(std::span(answers_).first(std::min(moment.answers, answers_.size())), rest);
   return engine_.run(prefix, seed, scenario);
 }

@@ -2,7 +2,7 @@
 // summary: Client that cancels the timer of a binding in its detach callback, though the DPC may be queued already.
 // provides: 0
 // consumes: 1
-// expect: use-after-free
+// expect: use-after-free, data-race
 // rule: R88
 // needs: the timer of a binding expires just before its detach
 // interleaving: yes

@@ -2,7 +2,7 @@
 // summary: Client whose threads look whether a binding is being detached, and count their call in a second step.
 // provides: 0
 // consumes: 1
-// expect: use-after-detach
+// expect: use-after-detach, bad-call
 // rule: R58, R61
 // needs: a detach between the test and the count
 // interleaving: yes

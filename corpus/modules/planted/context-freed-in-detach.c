@@ -2,7 +2,7 @@
 // summary: Client that frees the binding context in its detach callback while one of its threads may still be visiting it.
 // provides: 0
 // consumes: 1
-// expect: use-after-free
+// expect: use-after-free, data-race
 // rule: R80, R88
 // needs: a thread has taken the binding from the list when the detach callback runs
 // interleaving: yes

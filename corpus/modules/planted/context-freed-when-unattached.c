@@ -2,7 +2,7 @@
 // summary: Client whose Unload frees the registration context before the wait if no provider is attached just then.
 // provides: 0
 // consumes: 1
-// expect: use-after-free
+// expect: use-after-free, data-race
 // rule: R14, R103
 // needs: an attach is in progress when the driver unloads
 // interleaving: yes
