@@ -89,7 +89,7 @@ std::string Nearby::name_of_schedule(const std::string& strategy, std::uint64_t 
   if (schedule == 0) {
     return "recorded";
   }
-  const std::string rest = StrategySet::name_of_schedule(strategy, turn_of(schedule));
+  std::string rest = StrategySet::name_of_schedule(strategy, turn_of(schedule));
   switch (way_of(schedule)) {
     case Way::kPrefix:
       return "prefix/" + rest;
