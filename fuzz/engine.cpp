@@ -399,7 +399,6 @@ Report Engine::Parts::narrate(std::span<const std::uint16_t> decided, const cont
   if (second.hash != hash || !watching.has_found()) {
     return {};
   }
-  const InForce in_force(kernel, registrar, nullptr);
   Report report = watching.report();
   report.world = nmr::text_of(registrar.world());
   return report;

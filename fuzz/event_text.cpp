@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "fuzz/race_text.h"
 #include "kernel/object.h"
 #include "kernel/routine.h"
 #include "kernel/status.h"
@@ -54,12 +55,10 @@ std::string call_text(const Event& event) {
 
 // "writes 8 bytes of place 3 in block 2 (volatile)".
 std::string access_text(const Event& event) {
-  constexpr std::array<std::string_view, 3> kKinds = {"", " (volatile)", " (interlocked)"};
   const race::Shape shape = race::Shape::of(event.a);
-  const std::string_view verb = shape.is_free ? "frees" : shape.is_write ? "writes" : "reads";
   std::string text =
-      fmt::format("{} {}{} bytes of place {}{}{}", verb, shape.bytes, shape.bytes == 255 ? "+" : "", event.status,
-                  numbered("in block", event.object), kKinds.at(static_cast<std::size_t>(shape.kind)));
+      fmt::format("{} {}{} bytes of place {}{}{}", verb_of(shape), shape.bytes, shape.bytes == 255 ? "+" : "",
+                  event.status, numbered("in block", event.object), remark_on(shape.kind));
   if (event.outcome != Outcome::kOk) {
     text += fmt::format(", {}", phrase_of(event.outcome));
   }

@@ -149,7 +149,12 @@ Narrator::~Narrator() {
 }
 
 void Narrator::on_ordinal(const void* pointer, const race::Shape& shape) {
-  const schedule::Thread& thread = kernel::current_kernel().scheduler().current();
+  kernel::Kernel& kernel = kernel::current_kernel();
+  const schedule::Thread& thread = kernel.scheduler().current();
+  if (kernel::Pool::contains(pointer)) {
+    const auto* const start = kernel.pool().address(kernel.pool().block_around(pointer));
+    offset_in_block_ = static_cast<const char*>(pointer) - static_cast<const char*>(start);
+  }
   earlier_access_ = {thread.number, thread.irql, shape, pointer, recorder_.size()};
   capture(cause_stack_);
 }
@@ -281,9 +286,7 @@ void Narrator::describe_race(module::Symbolizer& symbolizer, Report& report) con
   const auto address = reinterpret_cast<std::uintptr_t>(earlier_access_.pointer);
   std::string place = fmt::format("place {}", found_.event.status);
   if (found_.event.object != 0) {
-    const kernel::Pool& pool = kernel::current_kernel().pool();
-    const auto start = reinterpret_cast<std::uintptr_t>(pool.address(found_.event.object));
-    place = fmt::format("pool block {} at offset {}", found_.event.object, address - start);
+    place = fmt::format("pool block {} at offset {}", found_.event.object, offset_in_block_);
   }
   for (const module::Image* const image : images_) {
     if (const std::string name = symbolizer.describe_data(*image, address); !name.empty()) {

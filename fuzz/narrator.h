@@ -65,6 +65,7 @@ class Narrator final : public trace::Observer, private race::Accesses::Watcher {
   race::Accesses* accesses_;  // nullptr where they are off
   contract::Finding expected_;
   RacingAccess earlier_access_;
+  std::ptrdiff_t offset_in_block_ = 0;  // of what it touches, if that is in the pool
   contract::Finding found_;
   bool has_found_ = false;
   bool left_over_made_ = false;  // the record of what is left over has been seen

@@ -58,9 +58,9 @@ Execution Nearby::run(std::uint64_t seed, std::uint64_t schedule) {
   schedule::Strategy& rest = strategies_.of_schedule(turn);
   switch (way_of(schedule)) {
     case Way::kPrefix:
-      return run_prefix(draw_length(bits, answers_.size()), rest, own_seed);
+      return run_prefix(*scenario_, draw_length(bits, answers_.size()), rest, own_seed);
     case Way::kScenario:
-      return run_prefix(0, rest, own_seed);
+      return run_prefix(*scenario_, 0, rest, own_seed);
     case Way::kMutation:
       return run_mutation(rest, own_seed, bits);
     case Way::kUsual:
@@ -69,17 +69,17 @@ Execution Nearby::run(std::uint64_t seed, std::uint64_t schedule) {
   return usual_.run(seed, turn);
 }
 
-Execution Nearby::run_prefix(std::size_t length, schedule::Strategy& rest, std::uint64_t seed) {
+Execution Nearby::run_prefix(const Scenario& scenario, std::size_t length, schedule::Strategy& rest,
+                             std::uint64_t seed) {
   schedule::Prefix prefix(std::span(answers_).first(length), rest);
-  return engine_.run(prefix, seed, *scenario_);
+  return engine_.run(prefix, seed, scenario);
 }
 
 Execution Nearby::run_mutation(schedule::Strategy& rest, std::uint64_t seed, schedule::RandomBits& bits) {
   Scenario mutated = *scenario_;
   mutate_scenario(bits, engine_.limits(), engine_.shape(), mutated);
   const std::size_t length = bits.below(2) == 0 ? 0 : draw_length(bits, answers_.size());
-  schedule::Prefix prefix(std::span(answers_).first(length), rest);
-  return engine_.run(prefix, seed, mutated);
+  return run_prefix(mutated, length, rest, seed);
 }
 
 std::string Nearby::name_of_schedule(const std::string& strategy, std::uint64_t schedule, bool with_log) {

@@ -26,16 +26,12 @@ class Nearby {
 
   Execution run(std::uint64_t seed, std::uint64_t schedule);
 
-  // The known scenario and the first `length` answers, then what `rest`, begun with `seed`, decides.
-  // REQUIRES: there is a log.
-  Execution run_prefix(std::size_t length, schedule::Strategy& rest, std::uint64_t seed);
-  // How many answers there are.
-  std::size_t answers() const { return answers_.size(); }
-
   // "recorded", "prefix/pct", "scenario/random", "mutation/pct", or as StrategySet says. `with_log`: there is one.
   static std::string name_of_schedule(const std::string& strategy, std::uint64_t schedule, bool with_log);
 
  private:
+  // `scenario` and the first `length` of the known answers, then what `rest`, begun with `seed`, decides.
+  Execution run_prefix(const Scenario& scenario, std::size_t length, schedule::Strategy& rest, std::uint64_t seed);
   Execution run_mutation(schedule::Strategy& rest, std::uint64_t seed, schedule::RandomBits& bits);
 
   Engine& engine_;

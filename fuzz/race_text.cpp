@@ -31,6 +31,14 @@ int lock_change(const Event& event) {
                                                                                                               : 0;
 }
 
+// "writes 4 bytes", "reads 8 bytes (volatile)", "frees the 64 bytes".
+std::string deed_of(const race::Shape& shape) {
+  const std::string bytes =
+      fmt::format("{}{} byte{}", shape.bytes, shape.bytes == 255 ? " or more" : "", shape.bytes == 1 ? "" : "s");
+  return fmt::format("{} {}{}{}", verb_of(shape), shape.is_free ? "the " : "", bytes,
+                     shape.is_free ? "" : remark_on(shape.kind));
+}
+
 std::string holding(const trace::Recorder& recorder, const RacingAccess& access) {
   const std::vector<std::string> locks = locks_held(recorder, access.thread, access.event_number);
   return locks.empty() ? "holding no lock" : fmt::format("holding {}", fmt::join(locks, ", "));
@@ -49,13 +57,13 @@ std::string missing(const RacingAccess& earlier, const RacingAccess& later, bool
 
 }  // namespace
 
-std::string verb_of(const race::Shape& shape) {
-  constexpr std::array<std::string_view, 3> kKinds = {"", " (volatile)", " (interlocked)"};
-  const std::string bytes =
-      fmt::format("{}{} byte{}", shape.bytes, shape.bytes == 255 ? " or more" : "", shape.bytes == 1 ? "" : "s");
-  return shape.is_free ? fmt::format("frees the {}", bytes)
-                       : fmt::format("{} {}{}", shape.is_write ? "writes" : "reads", bytes,
-                                     kKinds.at(static_cast<std::size_t>(shape.kind)));
+std::string_view verb_of(const race::Shape& shape) {
+  return shape.is_free ? "frees" : shape.is_write ? "writes" : "reads";
+}
+
+std::string_view remark_on(race::AccessKind kind) {
+  constexpr std::array<std::string_view, 3> kRemarks = {"", " (volatile)", " (interlocked)"};
+  return kRemarks.at(static_cast<std::size_t>(kind));
 }
 
 std::vector<std::string> locks_held(const trace::Recorder& recorder, trace::ThreadNumber thread,
@@ -91,7 +99,7 @@ std::vector<std::string> locks_held(const trace::Recorder& recorder, trace::Thre
 std::vector<std::string> race_lines(const trace::Recorder& recorder, const std::string& place,
                                     const RacingAccess& earlier, const RacingAccess& later) {
   const auto line = [&](const RacingAccess& access) {
-    return fmt::format("t{} {} of {} at IRQL {}, {}", access.thread, verb_of(access.shape), place, access.irql,
+    return fmt::format("t{} {} of {} at IRQL {}, {}", access.thread, deed_of(access.shape), place, access.irql,
                        holding(recorder, access));
   };
   const std::vector<std::string> first = locks_held(recorder, earlier.thread, earlier.event_number);

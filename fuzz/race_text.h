@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "race/accesses.h"
@@ -19,8 +20,10 @@ struct RacingAccess {
   std::uint64_t event_number = 0;  // of the first event that is not before it
 };
 
-// "writes 4 bytes", "reads 8 bytes (volatile)", "frees the 64 bytes".
-std::string verb_of(const race::Shape& shape);
+// "reads", "writes" or "frees".
+std::string_view verb_of(const race::Shape& shape);
+// " (volatile)" or " (interlocked)"; empty for a plain one.
+std::string_view remark_on(race::AccessKind kind);
 
 // The locks that a thread holds before the event with that number: "object 4 (KeAcquireSpinLock)". Those whose
 // acquisition the ring has forgotten are missing.

@@ -21,7 +21,8 @@ std::optional<Reproducer> read_reproducer(const std::string& file, std::string& 
     error = fmt::format(
         "{}: of version 1, which states no scenario, so its decisions cannot be repeated; "
         "`nmrfuzz hunt --from {}` looks for the same finding ({})",
-        file, file, reproducer->signature.empty() ? std::string(contract::name_of(reproducer->kind)) : reproducer->signature);
+        file, file,
+        reproducer->signature.empty() ? std::string(contract::name_of(reproducer->kind)) : reproducer->signature);
     return std::nullopt;
   }
   return reproducer;

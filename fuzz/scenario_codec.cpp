@@ -321,22 +321,22 @@ class ReadingBytes : public Whole {
     value = kind == ChoiceKind::kWorld && weight(read) == 0 ? std::uint8_t{0} : read;
   }
   void number(std::uint16_t& value, std::uint16_t from, std::uint16_t to, ChoiceKind) {
-    std::uint32_t offset = 0;
-    for (std::uint32_t range = static_cast<std::uint32_t>(to) - from; range != 0; range >>= 8) {
-      offset = offset << 8 | (used_ < bytes_.size() ? bytes_[used_++] : 0U);
-    }
-    value = static_cast<std::uint16_t>(from + offset % (to - from + 1U));
+    const unsigned bytes = to == from ? 0 : to - from > 0xff ? 2 : 1;
+    value = static_cast<std::uint16_t>(from + read(bytes) % (to - from + 1U));
   }
-  void distance(std::uint32_t& value, std::uint32_t to) {
-    std::uint32_t offset = 0;
-    for (unsigned i = 0; i < kDistanceBytes; ++i) {
-      offset = offset << 8 | (used_ < bytes_.size() ? bytes_[used_++] : 0U);
-    }
-    value = 1 + offset % to;
-  }
+  void distance(std::uint32_t& value, std::uint32_t to) { value = 1 + read(kDistanceBytes) % to; }
   std::size_t used() const { return used_; }
 
  private:
+  // That many bytes as one number; 0 for those that are not there.
+  std::uint32_t read(unsigned bytes) {
+    std::uint32_t number = 0;
+    for (; bytes != 0; --bytes) {
+      number = number << 8 | (used_ < bytes_.size() ? bytes_[used_++] : 0U);
+    }
+    return number;
+  }
+
   std::span<const std::uint8_t> bytes_;
   std::size_t used_ = 0;
 };

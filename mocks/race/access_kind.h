@@ -73,5 +73,9 @@ inline constexpr std::array<std::uint8_t, kManners> kStandsFor = [] {
   }
   return rows;
 }();
+// stands_for(), looked up.
+[[gnu::always_inline]] inline bool is_stood_for(Manner later, Manner earlier) {
+  return (kStandsFor[static_cast<unsigned>(later)] >> static_cast<unsigned>(earlier) & 1) != 0;
+}
 
 }  // namespace nmrfuzz::race

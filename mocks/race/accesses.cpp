@@ -13,12 +13,6 @@ using trace::EventKind;
 using trace::Outcome;
 using trace::ThreadNumber;
 
-namespace {
-
-constexpr auto kAccess = static_cast<trace::RoutineNumber>(Routine::MemoryAccess);
-
-}  // namespace
-
 Accesses::Accesses(kernel::Kernel& kernel)
     : kernel_(kernel),
       order_(kernel.scheduler()),
@@ -40,12 +34,9 @@ void Accesses::reset(std::span<const std::uint32_t> preemptions) {
   count_ = 0;
   next_yield_ = kAccessesPerYield;
   steps_at_yield_ = 0;
-  preemption_count_ = std::min(preemptions.size(), preemptions_.size());
-  std::copy_n(preemptions.begin(), preemption_count_, preemptions_.begin());
-  next_preemption_ = 0;
+  preemptions_ = preemptions;
   raced_ = false;
   tolerated_ = false;
-  overflowed_ = false;
   plan_stop();
 }
 
@@ -73,8 +64,8 @@ void Accesses::on_event(const trace::Event& event) {
 
 void Accesses::plan_stop() {
   next_stop_ = next_yield_;
-  if (next_preemption_ < preemption_count_) {
-    next_stop_ = std::min<std::uint64_t>(next_stop_, preemptions_[next_preemption_]);
+  if (!preemptions_.empty()) {
+    next_stop_ = std::min<std::uint64_t>(next_stop_, preemptions_.front());
   }
   if (watcher_ != nullptr && watched_ > count_) {
     next_stop_ = std::min(next_stop_, watched_);
@@ -97,8 +88,8 @@ void Accesses::stop(const void* pointer, std::size_t bytes, Manner manner) {
   schedule::Scheduler& scheduler = kernel_.scheduler();
   notify_watcher(pointer, bytes, manner, false);
   bool yields = false;
-  while (next_preemption_ < preemption_count_ && preemptions_[next_preemption_] <= count_) {
-    ++next_preemption_;
+  while (!preemptions_.empty() && preemptions_.front() <= count_) {
+    preemptions_ = preemptions_.subspan(1);
     yields = true;
   }
   if (count_ >= next_yield_) {
@@ -107,7 +98,7 @@ void Accesses::stop(const void* pointer, std::size_t bytes, Manner manner) {
   }
   if (yields) {
     plan_stop();
-    scheduler.yield({kAccess, schedule::Access::kWrite, 0});
+    scheduler.yield({static_cast<trace::RoutineNumber>(Routine::MemoryAccess), schedule::Access::kWrite, 0});
   }
   steps_at_yield_ = scheduler.steps();
   plan_stop();
@@ -125,8 +116,7 @@ bool Accesses::is_covered(std::uint32_t head, std::uint8_t mask, Manner manner) 
   const Clock now = order_.now(thread);
   for (std::uint32_t number = head; mask != 0 && shadow_.holds(number);) {
     const Record& record = shadow_.record(number);
-    if (record.slot == thread.slot && record.clock == now &&
-        (kStandsFor[static_cast<unsigned>(record.manner)] >> static_cast<unsigned>(manner) & 1) != 0) {
+    if (record.slot == thread.slot && record.clock == now && is_stood_for(record.manner, manner)) {
       mask &= static_cast<std::uint8_t>(~record.mask);
     }
     number = record.next;
@@ -135,7 +125,7 @@ bool Accesses::is_covered(std::uint32_t head, std::uint8_t mask, Manner manner) 
 }
 
 // `record` is another thread's, of some of the same bytes, and not ordered before the access.
-void Accesses::compare(const Record& record, Manner manner, Found& found) const {
+void Accesses::compare(const Record& record, Manner manner, Found& found) {
   if (!conflicts(record.manner, manner)) {
     return;
   }
@@ -149,7 +139,6 @@ Accesses::Found Accesses::note(std::uint64_t ordinal, Shadow::Cell cell, std::ui
     return found;
   }
   const HappensBefore::ThreadClock& thread = self();
-  const std::uint8_t stands_for = kStandsFor[static_cast<unsigned>(manner)];
   std::uint32_t spare = Shadow::kNone;
   for (std::uint32_t* link = cell.head; shadow_.holds(*link);) {
     Record& record = shadow_.record(*link);
@@ -159,7 +148,7 @@ Accesses::Found Accesses::note(std::uint64_t ordinal, Shadow::Cell cell, std::ui
       found.shared |= !own && (is_write(record.manner) || is_write(manner));
       if (!before) {
         compare(record, manner, found);
-      } else if ((stands_for >> static_cast<unsigned>(record.manner) & 1) != 0) {
+      } else if (is_stood_for(manner, record.manner)) {
         record.mask &= static_cast<std::uint8_t>(~mask);
         if (record.mask == 0) {
           spare = *link;
@@ -172,8 +161,7 @@ Accesses::Found Accesses::note(std::uint64_t ordinal, Shadow::Cell cell, std::ui
   }
   const std::uint32_t number = spare != Shadow::kNone ? spare : shadow_.add();
   if (number == Shadow::kNone) {
-    overflowed_ = true;
-    return found;
+    return found;  // no room: races with this access are missed
   }
   shadow_.record(number) = {*cell.head, order_.now(thread), static_cast<std::uint32_t>(ordinal), thread.slot, manner,
                             mask};
@@ -197,19 +185,33 @@ Accesses::Found Accesses::note_range(std::uint64_t ordinal, std::uintptr_t addre
   return all;
 }
 
-void Accesses::make_range(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner) {
-  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
-  const bool is_atomic = kind_of(manner) != AccessKind::kPlain;
-  const bool orders = kind_of(manner) == AccessKind::kInterlocked;
-  if (orders || (is_atomic && !is_write(manner))) {  // an atomic write may be a read-modify-write
-    order_.reads_place(places_.number(address), orders);
+// An atomic access of the place with that number, which orders threads as `order` says.
+Accesses::Found Accesses::note_atomic(std::uint64_t ordinal, std::uintptr_t address, std::size_t bytes, Manner manner,
+                                      std::uint32_t place, kernel::InterlockedOrder order) {
+  if (order.reads) {
+    order_.reads_place(place, order.acquires);
   }
   const Found found = note_range(ordinal, address, bytes, manner);
+  if (order.writes) {
+    order_.writes_place(place, order.releases);
+  }
+  return found;
+}
+
+void Accesses::make_range(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner) {
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
+  Found found;
+  if (kind_of(manner) == AccessKind::kPlain) {
+    found = note_range(ordinal, address, bytes, manner);
+  } else {
+    const bool orders = kind_of(manner) == AccessKind::kInterlocked;
+    // An interlocked write may be a read-modify-write.
+    found = note_atomic(
+        ordinal, address, bytes, manner, places_.number(address),
+        {.reads = orders || !is_write(manner), .writes = is_write(manner), .acquires = orders, .releases = orders});
+  }
   if (found.shared) {
     tell(ordinal, pointer, bytes, manner, found, false);
-  }
-  if (is_atomic && is_write(manner)) {
-    order_.writes_place(places_.number(address), orders);
   }
 }
 
@@ -237,19 +239,13 @@ void Accesses::tell(std::uint64_t ordinal, const void* pointer, std::size_t byte
 // No preemption: between here and the operation nobody may come in. One that is due happens at the next access.
 std::uint32_t Accesses::on_interlocked(const void* place, std::size_t bytes, kernel::InterlockedOrder order) {
   const std::uint64_t ordinal = ++count_;
-  notify_watcher(place, bytes, manner_of(AccessKind::kInterlocked, order.writes), false);
+  const Manner manner = manner_of(AccessKind::kInterlocked, order.writes);
+  notify_watcher(place, bytes, manner, false);
   const auto address = reinterpret_cast<std::uintptr_t>(place);
   const std::uint32_t number = places_.number(address);
-  const Manner manner = manner_of(AccessKind::kInterlocked, order.writes);
-  if (order.reads) {
-    order_.reads_place(number, order.acquires);
-  }
-  const Found found = note_range(ordinal, address, bytes, manner);
+  const Found found = note_atomic(ordinal, address, bytes, manner, number, order);
   if (found.race != 0 || found.tolerated != 0) {
     tell(ordinal, place, bytes, manner, found, false);
-  }
-  if (order.writes) {
-    order_.writes_place(number, order.releases);
   }
   return number;
 }

@@ -22,7 +22,6 @@
 // Thread safety: none; one execution, one OS thread.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -59,7 +58,6 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
  public:
   // How many accesses one thread makes before it has to let others go first.
   static constexpr std::uint64_t kAccessesPerYield = 4096;
-  static constexpr std::size_t kPreemptionsMaximum = 8;
 
   // Becomes the kernel's observer of accesses.
   explicit Accesses(kernel::Kernel& kernel);
@@ -67,14 +65,12 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
   Accesses(const Accesses&) = delete;
   Accesses& operator=(const Accesses&) = delete;
 
-  // A new execution. `preemptions`: ordinals, ascending.
+  // A new execution. `preemptions`: ordinals, ascending; they outlive it.
   void reset(std::span<const std::uint32_t> preemptions);
 
   // Of the execution so far.
   std::uint64_t count() const { return count_; }
   const HappensBefore& order() const { return order_; }
-  // Accesses that could not be remembered, so that races with them are missed.
-  bool overflowed() const { return overflowed_; }
 
   // Somebody who wants to know when the access with an ordinal is about to be made: for stacks on a repetition.
   class Watcher {
@@ -143,13 +139,14 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
     const Record& newest = shadow_.record(head);
     const HappensBefore::ThreadClock& thread = self();
     return newest.slot == thread.slot && newest.clock == order_.now(thread) && (newest.mask & mask) == mask &&
-           (kStandsFor[static_cast<unsigned>(newest.manner)] >> static_cast<unsigned>(manner) & 1) != 0 &&
-           shadow_.holds(head);
+           is_stood_for(newest.manner, manner) && shadow_.holds(head);
   }
   Found note(std::uint64_t ordinal, Shadow::Cell cell, std::uint8_t mask, Manner manner);
   bool is_covered(std::uint32_t head, std::uint8_t mask, Manner manner);
-  void compare(const Record& record, Manner manner, Found& found) const;
+  static void compare(const Record& record, Manner manner, Found& found);
   void make_range(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner);
+  Found note_atomic(std::uint64_t ordinal, std::uintptr_t address, std::size_t bytes, Manner manner,
+                    std::uint32_t place, kernel::InterlockedOrder order);
   Found note_range(std::uint64_t ordinal, std::uintptr_t address, std::size_t bytes, Manner manner);
   void tell(std::uint64_t ordinal, const void* pointer, std::size_t bytes, Manner manner, const Found& found,
             bool is_free);
@@ -169,14 +166,11 @@ class Accesses final : public kernel::AccessObserver, private trace::Observer {
   std::uint64_t next_stop_ = 0;
   std::uint64_t next_yield_ = 0;
   std::uint64_t steps_at_yield_ = 0;
-  std::array<std::uint32_t, kPreemptionsMaximum> preemptions_{};
-  std::size_t preemption_count_ = 0;
-  std::size_t next_preemption_ = 0;
+  std::span<const std::uint32_t> preemptions_;  // those to come
   Watcher* watcher_ = nullptr;
   std::uint64_t watched_ = 0;
   bool raced_ = false;
   bool tolerated_ = false;
-  bool overflowed_ = false;
 };
 
 // The access points of the execution in force; nullptr where they are off.

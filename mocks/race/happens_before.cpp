@@ -8,6 +8,7 @@
 
 namespace nmrfuzz::race {
 
+using kernel::kDispatchLevel;
 using kernel::Routine;
 using schedule::ThreadRole;
 using trace::Event;
@@ -16,8 +17,6 @@ using trace::ObjectNumber;
 using trace::ThreadNumber;
 
 namespace {
-
-constexpr std::uint8_t kDispatchLevel = 2;
 
 std::size_t released(ObjectNumber object) { return std::size_t{object} * 2; }
 std::size_t released_by_sharers(ObjectNumber object) { return std::size_t{object} * 2 + 1; }
@@ -68,15 +67,21 @@ HappensBefore::Published& HappensBefore::grown(Table& table, std::size_t index) 
 // The clock thread orders nothing: it stands for whatever made a timer expire.
 void HappensBefore::acquire(Table& table, std::size_t index) {
   if (scheduler_.current().number != schedule::kClock && index < table.size() && table[index].execution == execution_) {
-    current().known.join(table[index].clock, width());
+    current().known.join(table[index].clock, width_);
   }
 }
 
 void HappensBefore::release(Table& table, std::size_t index) {
   if (scheduler_.current().number != schedule::kClock) {
-    grown(table, index).clock.join(current().known, width());
+    grown(table, index).clock.join(current().known, width_);
     advance(current());
   }
+}
+
+// In either way.
+void HappensBefore::acquire_object(ObjectNumber object) {
+  acquire(objects_, released(object));
+  acquire(objects_, released_by_sharers(object));
 }
 
 void HappensBefore::on_event(const Event& event) {
@@ -173,13 +178,11 @@ void HappensBefore::on_call(const Event& event) {
       }
       [[fallthrough]];
     case Edge::kAcquire:
-      acquire(objects_, released(event.object));
-      acquire(objects_, released_by_sharers(event.object));
+      acquire_object(event.object);
       break;
     case Edge::kAcquireIfWaited:
       if (!pending && !timed_out) {
-        acquire(objects_, released(event.object));
-        acquire(objects_, released_by_sharers(event.object));
+        acquire_object(event.object);
       }
       break;
     case Edge::kAcquireShared:
@@ -257,7 +260,7 @@ void HappensBefore::on_registrar_event(const Event& event) {
 // A thread at DISPATCH_LEVEL keeps its processor: what it does there is ordered with what others do there.
 void HappensBefore::on_processor(const Event& event) {
   ThreadClock& thread = current();
-  if (thread.asked_processor && event.irql < kDispatchLevel) {
+  if (event.irql < kDispatchLevel) {
     leave_processor(thread);
   }
   if (static_cast<Routine>(event.routine) == Routine::ProcessorQuery && event.irql >= kDispatchLevel) {
@@ -288,7 +291,7 @@ void HappensBefore::reads_place(std::uint32_t place, bool orders) {
     thread.has_read_clock = true;
     since_fence_[number].clear(kSlots);
   }
-  since_fence_[number].join(places_[place].clock, width());
+  since_fence_[number].join(places_[place].clock, width_);
 }
 
 void HappensBefore::writes_place(std::uint32_t place, bool orders) {
@@ -298,7 +301,7 @@ void HappensBefore::writes_place(std::uint32_t place, bool orders) {
   }
   const ThreadNumber number = scheduler_.current().number;
   if (threads_[number].has_fence) {
-    grown(places_, place).clock.join(at_fence_[number], width());
+    grown(places_, place).clock.join(at_fence_[number], width_);
   }
 }
 
@@ -306,7 +309,7 @@ void HappensBefore::fence() {
   const ThreadNumber number = scheduler_.current().number;
   ThreadClock& thread = threads_[number];
   if (thread.has_read_clock) {
-    thread.known.join(since_fence_[number], width());
+    thread.known.join(since_fence_[number], width_);
   }
   thread.has_fence = true;
   at_fence_[number] = thread.known;

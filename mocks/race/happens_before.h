@@ -42,7 +42,6 @@ class HappensBefore final : public trace::Observer {
     bool has_read_clock = false;  // read_since_fence counts
     bool asked_processor = false;
     std::uint32_t processor = 0;
-    trace::ObjectNumber thread_object = 0;
   };
   const ThreadClock& thread(trace::ThreadNumber number) const { return threads_[number]; }
   Clock now(const ThreadClock& thread) const { return thread.known.components[thread.slot]; }
@@ -69,6 +68,7 @@ class HappensBefore final : public trace::Observer {
   Published& grown(Table& table, std::size_t index);
   void acquire(Table& table, std::size_t index);
   void release(Table& table, std::size_t index);
+  void acquire_object(trace::ObjectNumber object);
   void advance(ThreadClock& thread) { ++thread.known.components[thread.slot]; }
 
   void on_call(const trace::Event& event);
@@ -79,7 +79,6 @@ class HappensBefore final : public trace::Observer {
   void on_processor(const trace::Event& event);
   void leave_processor(ThreadClock& thread);
   void fence();
-  std::size_t width() const { return width_; }
 
   schedule::Scheduler& scheduler_;
   std::vector<ThreadClock> threads_;      // by thread number

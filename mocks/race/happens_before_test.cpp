@@ -73,20 +73,9 @@ TEST_F(HappensBeforeTest, Event) {
     KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, nullptr);
     read(data);
   };
-  const auto with_event = [&](const auto& first) {
-    int count = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      begin(static_cast<std::uint64_t>(seed));
-      KeInitializeEvent(&event, NotificationEvent, FALSE);
-      start(first);
-      start(waiter);
-      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
-      count += raced() ? 1 : 0;
-    }
-    return count;
-  };
-  EXPECT_EQ(with_event(setter), 0);
-  EXPECT_GT(with_event(hasty), 0);
+  const auto fresh = [&] { KeInitializeEvent(&event, NotificationEvent, FALSE); };
+  EXPECT_EQ(races_after(fresh, setter, waiter), 0);
+  EXPECT_GT(races_after(fresh, hasty, waiter), 0);
 }
 
 TEST_F(HappensBeforeTest, OneOfSeveralObjectsOrdersOnlyWithWhoSetIt) {
@@ -116,19 +105,11 @@ TEST_F(HappensBeforeTest, OneOfSeveralObjectsOrdersOnlyWithWhoSetIt) {
     };
   };
   const auto count = [&](const auto& waiter) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      begin(static_cast<std::uint64_t>(seed));
+    const auto fresh = [&] {
       KeInitializeEvent(&events[0], NotificationEvent, FALSE);
       KeInitializeEvent(&events[1], NotificationEvent, FALSE);
-      const auto first = body(0);
-      start(first);
-      start(other);
-      start(waiter);
-      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
+    };
+    return races_after(fresh, body(0), other, waiter);
   };
   EXPECT_EQ(count(wait_for(WaitAll)), 0);
   EXPECT_EQ(count(wait_for(WaitAny)), 0);
@@ -144,16 +125,7 @@ TEST_F(HappensBeforeTest, OneOfSeveralObjectsOrdersOnlyWithWhoSetIt) {
 
 TEST_F(HappensBeforeTest, InterlockedFlagPublishes) {
   const auto reset_flag = [&](const auto& writer, const auto& reader) {
-    int count = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      flag = 0;
-      begin(static_cast<std::uint64_t>(seed));
-      start(writer);
-      start(reader);
-      finish();
-      count += raced() ? 1 : 0;
-    }
-    return count;
+    return races_after([&] { flag = 0; }, writer, reader);
   };
   const auto publish = [&] {
     write(data);
@@ -204,34 +176,26 @@ TEST_F(HappensBeforeTest, InterlockedFlagPublishes) {
 }
 
 TEST_F(HappensBeforeTest, VolatileOrdersNothingWithoutBarriers) {
+  bool published = false;
   const auto count = [&](bool barriers) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      bool published = false;
-      begin(static_cast<std::uint64_t>(seed));
-      const auto writer = [&] {
-        write(data);
+    const auto writer = [&] {
+      write(data);
+      if (barriers) {
+        KeMemoryBarrier();
+      }
+      touch(flag, AccessKind::kVolatile, true);
+      published = true;
+    };
+    const auto reader = [&] {
+      touch(flag, AccessKind::kVolatile, false);
+      if (published) {
         if (barriers) {
           KeMemoryBarrier();
         }
-        touch(flag, AccessKind::kVolatile, true);
-        published = true;
-      };
-      const auto reader = [&] {
-        touch(flag, AccessKind::kVolatile, false);
-        if (published) {
-          if (barriers) {
-            KeMemoryBarrier();
-          }
-          read(data);
-        }
-      };
-      start(writer);
-      start(reader);
-      finish();
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
+        read(data);
+      }
+    };
+    return races_after([&] { published = false; }, writer, reader);
   };
   EXPECT_EQ(count(true), 0);
   EXPECT_GT(count(false), 0);
@@ -249,20 +213,9 @@ TEST_F(HappensBeforeTest, RundownProtectionOrdersHoldersBeforeTheWaitOnly) {
     ExWaitForRundownProtectionRelease(&rundown);
     write(data);
   };
-  const auto count = [&](const auto& first, const auto& second) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      begin(static_cast<std::uint64_t>(seed));
-      ExInitializeRundownProtection(&rundown);
-      start(first);
-      start(second);
-      finish();
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
-  };
-  EXPECT_EQ(count(holder, closer), 0);
-  EXPECT_EQ(count(holder, holder), kSchedules);
+  const auto fresh = [&] { ExInitializeRundownProtection(&rundown); };
+  EXPECT_EQ(races_after(fresh, holder, closer), 0);
+  EXPECT_EQ(races_after(fresh, holder, holder), kSchedules);
 }
 
 VOID count_in_dpc(PKDPC, PVOID context, PVOID, PVOID) {
@@ -274,28 +227,18 @@ VOID count_in_dpc(PKDPC, PVOID context, PVOID, PVOID) {
 TEST_F(HappensBeforeTest, DpcComesAfterItsQueueingAndBeforeAFlush) {
   accesses_in_force = &accesses;
   KDPC dpc;
-  const auto count = [&](const auto& body) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      begin(static_cast<std::uint64_t>(seed));
-      start(body);
-      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
-  };
   const auto queue = [&] {
     KeInitializeDpc(&dpc, &count_in_dpc, &data);
     write(data);
     KeInsertQueueDpc(&dpc, nullptr, nullptr);
   };
-  EXPECT_EQ(count([&] {
+  EXPECT_EQ(races([&] {
               queue();
               KeFlushQueuedDpcs();
               write(data);
             }),
             0);
-  EXPECT_GT(count([&] {
+  EXPECT_GT(races([&] {
               queue();
               write(data);
             }),
@@ -308,27 +251,20 @@ TEST_F(HappensBeforeTest, ATimersDpcComesAfterWhoSetTheTimer) {
   KDPC dpc;
   KTIMER timer;
   const auto count = [&](bool late) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      const auto body = [&] {
-        KeInitializeDpc(&dpc, &count_in_dpc, &data);
-        KeInitializeTimer(&timer);
-        LARGE_INTEGER due;
-        due.QuadPart = -1;
-        if (!late) {
-          write(data);
-        }
-        KeSetTimer(&timer, due, &dpc);
-        if (late) {
-          write(data);
-        }
-      };
-      begin(static_cast<std::uint64_t>(seed));
-      start(body);
-      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
+    const auto body = [&] {
+      KeInitializeDpc(&dpc, &count_in_dpc, &data);
+      KeInitializeTimer(&timer);
+      LARGE_INTEGER due;
+      due.QuadPart = -1;
+      if (!late) {
+        write(data);
+      }
+      KeSetTimer(&timer, due, &dpc);
+      if (late) {
+        write(data);
+      }
+    };
+    return races(body);
   };
   EXPECT_EQ(count(false), 0);
   EXPECT_GT(count(true), 0);
@@ -340,27 +276,20 @@ VOID write_in_thread(PVOID context) { count_in_dpc(nullptr, context, nullptr, nu
 TEST_F(HappensBeforeTest, AThreadComesAfterItsCreatorAndBeforeWhoAwaitsItsEnd) {
   accesses_in_force = &accesses;
   const auto count = [&](bool joins) {
-    int raced_in = 0;
-    for (int seed = 1; seed <= kSchedules; ++seed) {
-      const auto body = [&] {
-        HANDLE handle = nullptr;
-        PVOID thread = nullptr;
-        write(data);
-        PsCreateSystemThread(&handle, 0, nullptr, nullptr, nullptr, &write_in_thread, &data);
-        ObReferenceObjectByHandle(handle, 0, nullptr, KernelMode, &thread, nullptr);
-        ZwClose(handle);
-        if (joins) {
-          KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, nullptr);
-        }
-        write(data);
-        ObDereferenceObject(thread);
-      };
-      begin(static_cast<std::uint64_t>(seed));
-      start(body);
-      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
-      raced_in += raced() ? 1 : 0;
-    }
-    return raced_in;
+    const auto body = [&] {
+      HANDLE handle = nullptr;
+      PVOID thread = nullptr;
+      write(data);
+      PsCreateSystemThread(&handle, 0, nullptr, nullptr, nullptr, &write_in_thread, &data);
+      ObReferenceObjectByHandle(handle, 0, nullptr, KernelMode, &thread, nullptr);
+      ZwClose(handle);
+      if (joins) {
+        KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, nullptr);
+      }
+      write(data);
+      ObDereferenceObject(thread);
+    };
+    return races(body);
   };
   EXPECT_EQ(count(true), 0);
   EXPECT_GT(count(false), 0);

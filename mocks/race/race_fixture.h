@@ -56,7 +56,7 @@ class RaceFixture : public kernel::KernelFixture {
       begin(static_cast<std::uint64_t>(seed));
       prepare();
       (start(bodies), ...);
-      finish();
+      EXPECT_EQ(finish(), schedule::EndReason::kAllEnded);
       count += raced() ? 1 : 0;
     }
     return count;
