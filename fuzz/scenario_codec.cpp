@@ -101,14 +101,15 @@ class Walk {
     plan.lives = static_cast<std::uint8_t>(further + 1);
   }
 
-  // Each as its distance from the one before.
+  // Each as its distance from the one before, which leaves room for those behind it.
   void preemptions(std::vector<std::uint32_t>& ordinals) {
     auto count = static_cast<std::uint8_t>(ordinals.size());
     weighted(count, kPreemptionWeights, ChoiceKind::kMoment);
     ordinals.resize(count);
     std::uint32_t previous = 0;
+    std::uint32_t left = count;
     for (std::uint32_t& ordinal : ordinals) {
-      const std::uint32_t most = Scenario::kOrdinalMaximum - Scenario::kPreemptionsMaximum - previous;
+      const std::uint32_t most = Scenario::kOrdinalMaximum - previous - --left;
       std::uint32_t distance = codec_.reads() ? 1 : ordinal - previous;
       codec_.distance(distance, most);
       ordinal = previous + distance;

@@ -63,6 +63,33 @@ TEST(ScenarioCodec, NumbersGiveTheScenarioBack) {
   });
 }
 
+TEST(ScenarioCodec, PreemptionsUpToTheLastAccessThatCanBeNamed) {
+  constexpr std::uint32_t kLast = Scenario::kOrdinalMaximum;
+  Scenario scenario = plain_scenario(kShape);
+  scenario.preemptions = {1, 2, kLast - 5, kLast - 4, kLast - 3, kLast - 2, kLast - 1, kLast};
+  ASSERT_EQ(wrong_with(scenario, kShape), std::nullopt);
+  std::size_t used = 0;
+  const auto decoded = decode_scenario(numbers_of(scenario, kShape), used);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->scenario, scenario);
+  EXPECT_EQ(scenario_from_bytes(scenario_to_bytes(scenario, kShape), kShape, used), scenario);
+}
+
+// Distances from bytes that leave no room, and nearly none, for the preemptions behind them.
+TEST(ScenarioCodec, AnyBytesGivePreemptionsThatAreThere) {
+  Scenario full = plain_scenario(kShape);
+  full.preemptions = {1, 2, 3, 4, 5, 6, 7, 8};
+  std::vector<std::uint8_t> bytes = scenario_to_bytes(full, kShape);
+  const auto first = std::find(bytes.begin(), bytes.end(), 8);  // their number: nothing else is that large
+  ASSERT_NE(first, bytes.end());
+  for (int low = 0; low < 256; ++low) {
+    std::fill_n(first + 1, 3 * full.preemptions.size(), std::uint8_t{0xff});
+    first[3] = static_cast<std::uint8_t>(low);
+    std::size_t used = 0;
+    EXPECT_EQ(wrong_with(scenario_from_bytes(bytes, kShape, used), kShape), std::nullopt) << low;
+  }
+}
+
 TEST(ScenarioCodec, TruncatedAndImpossibleNumbersAreRefused) {
   for_each_drawn(limits(), [](const Scenario& scenario) {
     const std::vector<std::uint16_t> numbers = numbers_of(scenario, kShape);
